@@ -13,7 +13,7 @@ from pathlib import Path
 _STOP_GRACE_SECONDS = 10.0
 
 
-class ProcessDied(RuntimeError):
+class ProcessDiedError(RuntimeError):
     """A background process ended before it was ready; the message ends with the tail of its log."""
 
 
@@ -83,7 +83,7 @@ class Processes:
         """
         Return as soon as `port` on loopback accepts a connection.
 
-        Raises ProcessDied when the process ends or stays silent for `timeout_seconds`.
+        Raises ProcessDiedError when the process ends or stays silent for `timeout_seconds`.
         """
         deadline = time.monotonic() + timeout_seconds
         while time.monotonic() < deadline:
@@ -91,14 +91,14 @@ class Processes:
                 return
             self.check(name)
             time.sleep(0.05)
-        raise ProcessDied(
+        raise ProcessDiedError(
             f"{name} did not listen on port {port} within {timeout_seconds:.0f} s:\n{self._log_tail(name)}"
         )
 
     def check(self, name: str) -> None:
-        """Raise ProcessDied if the process is no longer there."""
+        """Raise ProcessDiedError if the process is no longer there."""
         if not self.is_running(name):
-            raise ProcessDied(f"{name} ended at its start:\n{self._log_tail(name)}")
+            raise ProcessDiedError(f"{name} ended at its start:\n{self._log_tail(name)}")
 
     def stop(self, name: str, *, first_signal: signal.Signals = signal.SIGTERM) -> None:
         """End the process and its whole session; a process that is gone already is no error."""
