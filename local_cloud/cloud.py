@@ -1,0 +1,178 @@
+"""The local cloud as one thing: what it is made of, in which order it starts and how all of it ends."""
+
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Self
+
+from stacks.environments import LOCAL
+
+from local_cloud.account import LocalAccount, Warehouse
+from local_cloud.airflow import LocalAirflow
+from local_cloud.base_image import BASE_IMAGE, ensure_base_image
+from local_cloud.cdk_cli import REPOSITORY_ROOT, CdkCli
+from local_cloud.container_engine import ContainerEngine
+from local_cloud.emulator import Emulator
+from local_cloud.progress import Steps
+from local_cloud.redshift_stand_in import RedshiftStandIn
+from local_cloud.venvs import install_venv
+
+DEFAULT_FOLDER = REPOSITORY_ROOT / ".local-cloud"
+GLUE_CONNECTION_NAME = "warehouse"
+_CA_FILE_IN_CONTAINER = "/etc/warehouse-ca.pem"
+
+
+class LocalCloud:
+    """
+    An AWS account, a warehouse and an Airflow on this machine, everything below `folder`.
+
+    Use it as a context manager: whatever happens inside, nothing is left running after it unless `keep()` was called.
+    """
+
+    def __init__(self, folder: Path = DEFAULT_FOLDER, *, steps: Steps, airflow_major: int = 3) -> None:
+        self.folder = folder
+        self._steps = steps
+        self._airflow_major = airflow_major
+        self._kept = False
+        self._stopping = threading.Lock()
+        self.engine: ContainerEngine
+        self.emulator: Emulator
+        self.warehouse = RedshiftStandIn(folder / "warehouse", report=_ignore)
+        self.airflow: LocalAirflow
+        self.account: LocalAccount
+
+    def __enter__(self) -> Self:
+        """Return itself; nothing is started yet."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End everything unless it is to be kept."""
+        if not self._kept:
+            self.stop()
+
+    def keep(self) -> None:
+        """Leave everything running when the block ends."""
+        self._kept = True
+
+    def prepare(self) -> None:
+        """Install what the local cloud is made of: engine, base image, environments. Needs no running part."""
+        with ThreadPoolExecutor() as pool:
+            _all(
+                [
+                    pool.submit(self._prepare_engine),
+                    pool.submit(self._install_venv, "the AWS emulator", "emulator"),
+                    pool.submit(self._install_venv, f"Airflow {self._airflow_major}", f"airflow-{self._airflow_major}"),
+                ]
+            )
+
+    def start(self) -> None:
+        """
+        Start all parts, the account prepared as a real one would be before the first deploy.
+
+        What an earlier, killed run left behind is ended first.
+        """
+        self._stop_leftovers()
+        self.prepare()
+        with self._steps.step("Start the AWS emulator and the Redshift stand-in"):
+            self.warehouse.start()
+            self.emulator = Emulator(
+                self.folder / "emulator",
+                python=self.folder / "venvs/emulator/bin/python",
+                engine=self.engine,
+                account=LOCAL.account,
+                region=LOCAL.region,
+                task_environment={"SSL_CERT_FILE": _CA_FILE_IN_CONTAINER},
+                task_mounts={str(self.warehouse.ca_file): _CA_FILE_IN_CONTAINER},
+            )
+            self.emulator.start()
+            self.account = LocalAccount(
+                endpoint_url=self.emulator.endpoint_url,
+                region=LOCAL.region,
+                access_key_id=self.client_environment()["AWS_ACCESS_KEY_ID"],
+                secret_access_key=self.client_environment()["AWS_SECRET_ACCESS_KEY"],
+            )
+            self._prepare_account()
+
+    def client_environment(self) -> dict[str, str]:
+        """The environment of programs that use this account: the CDK CLI, boto3."""
+        environment = self.emulator.client_environment(self.folder / "home")
+        # The app's Python and Node are those that are pinned here, whatever the caller's PATH says.
+        environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+        return environment
+
+    def cdk(self, app: Sequence[str] = ("python", "app.py")) -> CdkCli:
+        """The CDK CLI for this account and `app`."""
+        return CdkCli(
+            app=app,
+            environment=self.client_environment(),
+            output=self.folder / "cdk.out",
+            log_file=self.folder / "logs/cdk.log",
+        )
+
+    def stop(self) -> None:
+        """End every process, container and mount of the local cloud, also those that an earlier run left."""
+        with self._stopping:
+            self._stop_leftovers()
+
+    def delete(self) -> None:
+        """Stop, then delete all that was installed, built and written."""
+        self.stop()
+        if (self.folder / "containers").exists():
+            ContainerEngine.detect(self.folder / "containers", report=_ignore).remove_all()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _prepare_engine(self) -> None:
+        with self._steps.step("Find a container engine") as step:
+            self.engine = ContainerEngine.detect(self.folder / "containers", report=step.say)
+        with self._steps.step(f"Make sure of the base image {BASE_IMAGE.rpartition('/')[2]}") as step:
+            ensure_base_image(self.engine, cache_folder=self.folder / "cache", report=step.say)
+
+    def _install_venv(self, what: str, name: str) -> None:
+        with self._steps.step(f"Install {what}"):
+            install_venv(self.folder / "venvs" / name, REPOSITORY_ROOT / f"local_cloud/{name}-requirements.txt")
+
+    def _prepare_account(self) -> None:
+        airflow = LOCAL.airflow
+        if airflow is None:
+            raise RuntimeError("the local environment has no Airflow in its settings")
+        self.account.make_bucket(airflow.dags_bucket)
+        aws_environment = self.account.make_airflow_role(
+            airflow.role_arn, dags_bucket=airflow.dags_bucket, config_folder=self.folder / "airflow-aws"
+        )
+        self.account.make_glue_connection(
+            GLUE_CONNECTION_NAME,
+            Warehouse(
+                host=self.warehouse.host,
+                port=self.warehouse.port,
+                database=self.warehouse.database,
+                user=self.warehouse.user,
+                password=self.warehouse.password,
+            ),
+        )
+        self.airflow = LocalAirflow(
+            self.folder / "airflow",
+            venv=self.folder / f"venvs/airflow-{self._airflow_major}",
+            dags_bucket=airflow.dags_bucket,
+            dags_prefix=airflow.dags_prefix,
+            aws_environment=aws_environment,
+        )
+
+    def _stop_leftovers(self) -> None:
+        LocalAirflow.stop_leftovers(self.folder / "airflow")
+        Emulator.stop_leftovers(self.folder / "emulator")
+        if (self.folder / "containers").exists():
+            ContainerEngine.detect(self.folder / "containers", report=_ignore).stop()
+        self.warehouse.stop()
+
+
+def _ignore(_: str) -> None:
+    """Say nothing: the step's own line is enough."""
+
+
+def _all(futures: Sequence[Future[None]]) -> None:
+    for future in futures:
+        future.result()

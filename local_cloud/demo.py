@@ -1,0 +1,200 @@
+"""The main job on one machine: deploy a dbt project, let Airflow run it, show what came of it."""
+
+import dataclasses
+import json
+import shutil
+import time
+from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+from stacks.environments import LOCAL
+
+from local_cloud.app import local_environment
+from local_cloud.cdk_cli import REPOSITORY_ROOT
+from local_cloud.cloud import LocalCloud
+from local_cloud.progress import Step, Steps
+from local_cloud.run_records import Attempt, RunRecords
+from stacks.settings import DbtProject
+
+_DAG_TIMEOUT_SECONDS = 120.0
+_RUN_TIMEOUT_SECONDS = 3600.0
+_RUN_OVER = frozenset({"success", "failed"})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Choice:
+    """What is deployed: a project, the command that synthesizes it, and the SQL that plays the loader of its sources."""
+
+    project: DbtProject
+    app: tuple[str, ...] = ("python", "app.py")
+    raw_data: Path | None = None
+
+    @classmethod
+    def make(cls, project_path: Path | None, raw_sql: Path | None) -> "Choice":
+        """
+        The sample project, or the one at `project_path`.
+
+        Raises SettingsError for a path that holds no dbt project, FileNotFoundError for a missing SQL file.
+        """
+        if raw_sql is not None and not raw_sql.is_file():
+            raise FileNotFoundError(f"the file with raw data does not exist: {raw_sql}")
+        if project_path is None:
+            project = LOCAL.projects[0]
+            return cls(project=project, raw_data=raw_sql or REPOSITORY_ROOT / f"local_cloud/sources/{project.name}.sql")
+        path = project_path.expanduser().resolve()
+        return cls(
+            project=local_environment(path).projects[0],
+            app=("python", "-m", "local_cloud.app", f"'{path}'"),
+            raw_data=raw_sql,
+        )
+
+
+class DeployedProject:
+    """A project that is deployed to the local cloud, reached through what the deployment wrote beside its DAG."""
+
+    def __init__(self, cloud: LocalCloud, project: DbtProject) -> None:
+        self.cloud = cloud
+        self.project = project
+        self.deployment = self._read_deployment()
+        self.records = RunRecords(
+            cloud.account.client("s3"), bucket=self.deployment["bucket_name"], project=project.name
+        )
+
+    @property
+    def dag_id(self) -> str:
+        """The id of the project's DAG in Airflow."""
+        return str(self.deployment["dag_id"])
+
+    def run(self, step: Step, conf: Mapping[str, Any] | None = None) -> tuple[str, Attempt]:
+        """
+        Let Airflow run the DAG once and wait for its end; `step` is told how far it is.
+
+        Returns the state of the DAG run and the last attempt's record. Raises TimeoutError after an hour, RuntimeError without a record.
+        """
+        airflow = self.cloud.airflow
+        # An id of such characters is also the id of the run record.
+        run_id = f"local-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
+        airflow.trigger(self.dag_id, conf=dict(conf or {}), run_id=run_id)
+        deadline = time.monotonic() + _RUN_TIMEOUT_SECONDS
+        while time.monotonic() < deadline:
+            state = airflow.dag_run(self.dag_id, run_id)["state"]
+            attempt = self.records.attempt(run_id)
+            step.say(attempt.progress() if attempt else f"Airflow: {state}")
+            if state in _RUN_OVER:
+                if attempt is None:
+                    raise RuntimeError(
+                        f"run {run_id} of {self.dag_id} ended {state} and left no record; see Airflow's log of it"
+                    )
+                return state, attempt
+            time.sleep(0.5)
+        raise TimeoutError(f"run {run_id} of {self.dag_id} did not end within {_RUN_TIMEOUT_SECONDS:.0f} s")
+
+    def _read_deployment(self) -> dict[str, Any]:
+        airflow = LOCAL.airflow
+        if airflow is None:
+            raise RuntimeError("the local environment has no Airflow in its settings")
+        folder = f"{airflow.dags_prefix}/dbt_on_fargate_{LOCAL.name.replace('-', '_')}_{self.project.name}"
+        answer = self.cloud.account.client("s3").get_object(Bucket=airflow.dags_bucket, Key=f"{folder}/deployment.json")
+        deployment: dict[str, Any] = json.loads(answer["Body"].read())
+        return deployment
+
+
+def start_and_deploy(cloud: LocalCloud, steps: Steps, choice: Choice) -> DeployedProject:
+    """Start the local cloud, deploy `choice` into it with the CDK CLI, and wait until Airflow has its DAG."""
+    cloud.start()
+    if choice.raw_data is not None:
+        with steps.step(f"Load raw data into the warehouse ({choice.raw_data.name})"):
+            cloud.warehouse.run_sql(choice.raw_data.read_text())
+    with ThreadPoolExecutor() as pool:
+        # Airflow takes about as long to start as the deployment does.
+        airflow = pool.submit(_start_airflow, cloud, steps)
+        cdk = cloud.cdk(choice.app)
+        with steps.step("cdk bootstrap") as step:
+            cdk.run("bootstrap", f"aws://{LOCAL.account}/{LOCAL.region}", say=step.say)
+        deploy(cloud, steps, choice)
+        airflow.result()
+    deployed = DeployedProject(cloud, choice.project)
+    with steps.step(f"Airflow finds the DAG {deployed.dag_id}"):
+        cloud.airflow.wait_for_dag(deployed.dag_id, timeout_seconds=_DAG_TIMEOUT_SECONDS)
+    return deployed
+
+
+def deploy(cloud: LocalCloud, steps: Steps, choice: Choice) -> None:
+    """Deploy what the app of `choice` says now."""
+    title = f"cdk deploy '{LOCAL.name}/**' (synthesize, build the image, push, deploy)"
+    with steps.step(title) as step:
+        cloud.cdk(choice.app).run(
+            "deploy", f"{LOCAL.name}/**", "--asset-prebuild=false", "--require-approval", "never", say=step.say
+        )
+
+
+def run_demo(*, project_path: Path | None, raw_sql: Path | None, keep: bool) -> int:
+    """Run the whole demo; returns 0 when the dbt run was green, 1 when it was not."""
+    choice = Choice.make(project_path, raw_sql)
+    started = time.monotonic()
+    with Steps() as steps, LocalCloud(steps=steps) as cloud:
+        steps.console.print(f"dbt project [bold]{choice.project.name}[/] at {choice.project.path}\n")
+        deployed = start_and_deploy(cloud, steps, choice)
+        with steps.step(f"Airflow runs {deployed.dag_id}") as step:
+            state, attempt = deployed.run(step)
+            step.say("")
+        output = cloud.folder / "demo"
+        shutil.rmtree(output, ignore_errors=True)
+        deployed.records.download(output)
+        _print_summary(steps, deployed, attempt, output)
+        if keep:
+            cloud.keep()
+            steps.console.print(f"Left running: Airflow at {cloud.airflow.url}; `make demo-stop` ends it.")
+        else:
+            with steps.step("Stop everything"):
+                cloud.stop()
+        steps.console.print(f"\n{time.monotonic() - started:.0f} s in all")
+    return 0 if state == "success" else 1
+
+
+def _start_airflow(cloud: LocalCloud, steps: Steps) -> None:
+    with steps.step("Start Airflow (scheduler, triggerer, DAG processor, API server)"):
+        cloud.airflow.start()
+
+
+def _print_summary(steps: Steps, deployed: DeployedProject, attempt: Attempt, output: Path) -> None:
+    end = attempt.end
+    if end is None:
+        steps.console.print("The run left no end in its record: it was killed.", style="red")
+        return
+    steps.console.print()
+    steps.console.print(
+        end["headline"], style="bold green" if end["outcome"] == "success" else "bold red", soft_wrap=True
+    )
+    table = Table("step", "outcome", "seconds", title_justify="left")
+    for step in end["steps"]:
+        table.add_row(step["name"], step["outcome"], f"{step['seconds']:.1f}")
+    steps.console.print(table)
+    kinds = Table("what ran", "number", "outcome")
+    for kind, outcomes in _outcomes_by_kind(attempt).items():
+        told = ", ".join(f"{number} {status}" for status, number in outcomes.most_common())
+        kinds.add_row(kind, str(outcomes.total()), told)
+    steps.console.print(kinds)
+    where = Table("where to look", "", show_header=False)
+    project_folder = output / deployed.project.name
+    docs = sorted(project_folder.glob("docs/*/index.html"))
+    if docs:
+        where.add_row("dbt docs", docs[-1].as_uri())
+    where.add_row("run report", (output / attempt.prefix / "report.html").as_uri())
+    where.add_row("run record", (output / attempt.prefix).as_uri())
+    where.add_row("Airflow", f"{deployed.cloud.airflow.url}/dags/{deployed.dag_id} (while it is kept: KEEP=1)")
+    where.add_row("logs", (deployed.cloud.folder / "logs").as_uri())
+    steps.console.print(where, soft_wrap=True)
+
+
+def _outcomes_by_kind(attempt: Attempt) -> dict[str, Counter[str]]:
+    kinds: dict[str, Counter[str]] = {}
+    for event in attempt.events:
+        if event["type"] == "node_finished":
+            kinds.setdefault(event["resource_type"], Counter())[event["status"]] += 1
+    return kinds

@@ -1,0 +1,52 @@
+"""
+One local cloud for all end-to-end tests: emulator, warehouse, Airflow, and the sample project deployed by the real CDK CLI.
+
+The tests run in the order of their files and lines: each goes on where the one before stopped, as a day in production does.
+"""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from local_cloud.cdk_cli import REPOSITORY_ROOT
+from local_cloud.cloud import LocalCloud
+from local_cloud.demo import Choice, DeployedProject, deploy, start_and_deploy
+from local_cloud.progress import Steps
+
+
+class Story:
+    """The deployed sample project, in a copy that tests may edit and deploy again."""
+
+    def __init__(self, cloud: LocalCloud, steps: Steps, choice: Choice) -> None:
+        self.cloud = cloud
+        self.steps = steps
+        self.choice = choice
+        self.deployed: DeployedProject = start_and_deploy(cloud, steps, choice)
+
+    @property
+    def project_path(self) -> Path:
+        """The folder of the dbt project that is deployed."""
+        return Path(self.choice.project.path)
+
+    def deploy_again(self) -> None:
+        """Deploy the project as its files are now and wait until Airflow has the new DAG."""
+        deploy(self.cloud, self.steps, self.choice)
+        self.deployed = DeployedProject(self.cloud, self.choice.project)
+        self.cloud.airflow.wait_for_sync()
+
+    def run(self, **conf: object) -> tuple[str, "object"]:
+        """Let Airflow run the DAG to its end; returns the DAG run's state and the record."""
+        with self.steps.step("Airflow runs the DAG") as step:
+            return self.deployed.run(step, conf)
+
+
+@pytest.fixture(scope="session")
+def story(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Story]:
+    """The sample project in production on this machine."""
+    project_path = tmp_path_factory.mktemp("projects") / "bookshop"
+    shutil.copytree(REPOSITORY_ROOT / "projects/bookshop", project_path)
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled(), Steps() as steps, LocalCloud(steps=steps) as cloud:
+        yield Story(cloud, steps, Choice.make(project_path, REPOSITORY_ROOT / "local_cloud/sources/bookshop.sql"))
