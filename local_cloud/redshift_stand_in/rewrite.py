@@ -98,7 +98,8 @@ class _Statement:
     def __init__(self, sql: str, tokens: Sequence[Token]) -> None:
         self._sql = sql
         self._tokens = tokens
-        self._words = ["" if token.token_type in _QUOTED else token.text.lower() for token in tokens]
+        # "order by" is one token, whatever stands between its words.
+        self._words = ["" if token.token_type in _QUOTED else " ".join(token.text.lower().split()) for token in tokens]
         self._defines = self._words[:1] in (["create"], ["alter"])
         self._limits: dict[int, list[str]] = {}
         self._rules = self._rules_for_statement()
@@ -205,8 +206,8 @@ class _Statement:
     def _type(self, index: int) -> tuple[str, int] | None:
         """`varchar(max)` in all its spellings, and the national types that are the same as the plain ones."""
         word = self._words[index]
-        if self._is(index, "character", "varying", "(", "max", ")"):
-            return "varchar(65535)", index + 5
+        if self._is(index, "character varying", "(", "max", ")"):
+            return "varchar(65535)", index + 4
         if word in {"varchar", "nvarchar"} and self._is(index + 1, "(", "max", ")"):
             return "varchar(65535)", index + 4
         if word == "nvarchar":
@@ -287,10 +288,10 @@ class _Statement:
         return f"string_agg({distinct}({value})::text, {separator}{order})", after
 
     def _order_within_group(self, index: int, value: str) -> tuple[str, int]:
-        close = self._close_of(index + 2) if self._is(index, "within", "group", "(", "order", "by") else None
+        close = self._close_of(index + 2) if self._is(index, "within", "group", "(", "order by") else None
         if close is None:
             return "", index
-        order = self._text(index + 5, close).strip()
+        order = self._text(index + 4, close).strip()
         name, _, direction = order.partition(" ")
         if name == value:
             # With `distinct` PostgreSQL wants the very expression that is aggregated.
