@@ -1,0 +1,80 @@
+"""The bucket of run records and docs."""
+
+from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from constructs_lib.findings import acknowledge
+
+_DAYS_UNTIL_CHEAPER_STORAGE = 60
+_DAYS_OF_REPLACED_VERSIONS = 30
+_DAYS_OF_ACCESS_LOGS = 400
+
+
+class ArtifactsBucket(Construct):
+    """
+    Defines the bucket of run records and docs, and the bucket of its access logs.
+
+    Both take TLS requests only, are closed to the public and keep replaced versions for a month. `expire_after_days` after it
+    was written, an object is gone; records of a removed project need no clean-up.
+    """
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, expire_after_days: int, keeps_data_on_destroy: bool
+    ) -> None:
+        super().__init__(scope, construct_id)
+        removal_policy = RemovalPolicy.RETAIN if keeps_data_on_destroy else RemovalPolicy.DESTROY
+
+        access_logs = s3.Bucket(
+            self,
+            "AccessLogs",
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            encryption=s3.BucketEncryption.S3_MANAGED,
+            enforce_ssl=True,
+            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            versioned=True,
+            lifecycle_rules=[
+                s3.LifecycleRule(
+                    expiration=Duration.days(_DAYS_OF_ACCESS_LOGS),
+                    noncurrent_version_expiration=Duration.days(1),
+                )
+            ],
+            removal_policy=removal_policy,
+            auto_delete_objects=not keeps_data_on_destroy,
+        )
+        acknowledge(
+            access_logs, {"AwsSolutions-S1": "This bucket is where access logs go; logging its own would not end."}
+        )
+
+        self.bucket = s3.Bucket(
+            self,
+            "Resource",
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            encryption=s3.BucketEncryption.S3_MANAGED,
+            enforce_ssl=True,
+            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            versioned=True,
+            server_access_logs_bucket=access_logs,
+            lifecycle_rules=[
+                s3.LifecycleRule(
+                    abort_incomplete_multipart_upload_after=Duration.days(7),
+                    expiration=Duration.days(expire_after_days),
+                    noncurrent_version_expiration=Duration.days(_DAYS_OF_REPLACED_VERSIONS),
+                    transitions=self._transitions(expire_after_days),
+                )
+            ],
+            removal_policy=removal_policy,
+            auto_delete_objects=not keeps_data_on_destroy,
+        )
+
+    @staticmethod
+    def _transitions(expire_after_days: int) -> list[s3.Transition]:
+        # Infrequent access is billed for at least 30 days.
+        if expire_after_days < _DAYS_UNTIL_CHEAPER_STORAGE + 30:
+            return []
+        return [
+            s3.Transition(
+                storage_class=s3.StorageClass.INFREQUENT_ACCESS,
+                transition_after=Duration.days(_DAYS_UNTIL_CHEAPER_STORAGE),
+            )
+        ]

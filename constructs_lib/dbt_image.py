@@ -1,0 +1,16 @@
+"""The image of a dbt project."""
+
+from aws_cdk import aws_ecr_assets as ecr_assets
+from constructs import Construct
+
+from constructs_lib.dbt_project_files import DbtProjectFiles
+from constructs_lib.image_context import image_context
+from constructs_lib.repository import REPOSITORY
+
+
+def dbt_image(
+    scope: Construct, construct_id: str, *, project: DbtProjectFiles, platform: ecr_assets.Platform
+) -> ecr_assets.DockerImageAsset:
+    """Define the image that `cdk deploy` builds from the project and pushes under a tag made of its content."""
+    with image_context(container_folder=REPOSITORY / "container", project=project) as context:
+        return ecr_assets.DockerImageAsset(scope, construct_id, directory=str(context), platform=platform)

@@ -1,0 +1,122 @@
+"""The task that runs a dbt project."""
+
+from typing import Any
+
+from aws_cdk import Duration, RemovalPolicy, Stack
+from aws_cdk import aws_ecr_assets as ecr_assets
+from aws_cdk import aws_ecs as ecs
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from constructs_lib.findings import acknowledge
+from constructs_lib.task_size import TaskSize
+from constructs_lib.warehouse_credentials import WarehouseCredentials, grant_read
+
+CONTAINER_NAME = "dbt"
+LOG_STREAM_PREFIX = "dbt"
+# The most that Fargate grants: an interrupted run cancels its queries and finishes its record in this time.
+STOP_TIMEOUT = Duration.seconds(120)
+_SCRATCH_VOLUME = "scratch"
+_SCRATCH_PATH = "/scratch"
+
+
+class DbtTask(Construct):
+    """
+    Defines the task definition, its log group, and the roles of the ECS agent and of dbt.
+
+    `family` is a physical name: Airflow's launch role, rules and alarms say it before a revision exists.
+    `project_prefix` (ends with "/") is the part of `artifacts` that dbt may read and write.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        family: str,
+        image: ecr_assets.DockerImageAsset,
+        size: TaskSize,
+        cpu_architecture: ecs.CpuArchitecture,
+        deployment: dict[str, Any],
+        credentials: WarehouseCredentials,
+        artifacts: s3.IBucket,
+        project_prefix: str,
+        log_retention: logs.RetentionDays,
+        log_removal_policy: RemovalPolicy,
+    ) -> None:
+        super().__init__(scope, construct_id)
+
+        self.log_group = logs.LogGroup(self, "LogGroup", retention=log_retention, removal_policy=log_removal_policy)
+        self.execution_role = self._define_role(
+            "ExecutionRole", "Starts the container: pulls its image, writes its log"
+        )
+        self.task_role = self._define_role("TaskRole", "What dbt runs as")
+        self.task_definition = ecs.FargateTaskDefinition(
+            self,
+            "TaskDefinition",
+            family=family,
+            cpu=size.cpu_units,
+            memory_limit_mib=size.memory_mib,
+            runtime_platform=ecs.RuntimePlatform(
+                cpu_architecture=cpu_architecture, operating_system_family=ecs.OperatingSystemFamily.LINUX
+            ),
+            execution_role=self.execution_role,
+            task_role=self.task_role,
+            volumes=[ecs.Volume(name=_SCRATCH_VOLUME)],
+        )
+        container = self.task_definition.add_container(
+            CONTAINER_NAME,
+            image=ecs.ContainerImage.from_docker_image_asset(image),
+            environment={"RUNNER_DEPLOYMENT": Stack.of(self).to_json_string(deployment)},
+            logging=ecs.LogDrivers.aws_logs(stream_prefix=LOG_STREAM_PREFIX, log_group=self.log_group),
+            readonly_root_filesystem=True,
+            stop_timeout=STOP_TIMEOUT,
+        )
+        container.add_mount_points(
+            ecs.MountPoint(container_path=_SCRATCH_PATH, source_volume=_SCRATCH_VOLUME, read_only=False)
+        )
+        acknowledge(
+            self.task_definition,
+            {
+                "AwsSolutions-ECS2": "The one variable says where credentials are, never what they are; the rest is public."
+            },
+        )
+        acknowledge(
+            self.execution_role,
+            {"AwsSolutions-IAM5[Resource::*]": "ecr:GetAuthorizationToken cannot be restricted to a repository."},
+        )
+        grant_read(credentials, self.task_role)
+        self._grant_artifacts(artifacts, project_prefix)
+
+    def _define_role(self, role_id: str, description: str) -> iam.Role:
+        stack = Stack.of(self)
+        return iam.Role(
+            self,
+            role_id,
+            description=description,
+            # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html: against the confused deputy.
+            assumed_by=iam.ServicePrincipal(
+                "ecs-tasks.amazonaws.com",
+                conditions={
+                    "StringEquals": {"aws:SourceAccount": stack.account},
+                    "ArnLike": {"aws:SourceArn": stack.format_arn(service="ecs", resource="*")},
+                },
+            ),
+        )
+
+    def _grant_artifacts(self, artifacts: s3.IBucket, project_prefix: str) -> None:
+        # grant_read_write() would add deletion and the listing of other projects' prefixes.
+        self.task_role.add_to_policy(
+            iam.PolicyStatement(
+                actions=["s3:GetObject", "s3:PutObject"], resources=[artifacts.arn_for_objects(f"{project_prefix}*")]
+            )
+        )
+        self.task_role.add_to_policy(
+            iam.PolicyStatement(
+                actions=["s3:ListBucket"],
+                resources=[artifacts.bucket_arn],
+                conditions={"StringLike": {"s3:prefix": f"{project_prefix}*"}},
+            )
+        )

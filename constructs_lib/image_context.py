@@ -1,0 +1,42 @@
+"""What `docker build` sees: the container's own files and one dbt project, the same bytes on every machine."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from constructs_lib.dbt_project_files import DbtProjectFiles
+
+_CONTAINER_FILES = ("Dockerfile", "requirements.txt")
+_RUNNER_FOLDER = "runner"
+_PROJECT_FOLDER = "project"
+_NOT_CODE = frozenset({"__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache"})
+
+
+@contextmanager
+def image_context(*, container_folder: Path, project: DbtProjectFiles) -> Iterator[Path]:
+    """
+    A temporary folder with `Dockerfile`, `requirements.txt`, `runner/` and the dbt project as `project/`.
+
+    Links are replaced by what they point to and permissions are set alike, so that the images of two checkouts of one commit
+    are the same. The folder is gone when the context ends: a Docker asset copies it when it is made.
+    """
+    with tempfile.TemporaryDirectory(prefix="dbt-image-") as temporary:
+        context = Path(temporary)
+        for name in _CONTAINER_FILES:
+            _copy(container_folder / name, context / name)
+        runner = container_folder / _RUNNER_FOLDER
+        for file in sorted(runner.rglob("*")):
+            if file.is_file() and not _NOT_CODE.intersection(file.parts) and file.suffix != ".pyc":
+                _copy(file, context / _RUNNER_FOLDER / file.relative_to(runner))
+        for relative_path in project.relative_paths():
+            _copy(project.folder / relative_path, context / _PROJECT_FOLDER / relative_path)
+        yield context
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+    # Git keeps no other permission than "executable", and nothing in the image is executed as a file.
+    target.chmod(0o644)

@@ -1,0 +1,55 @@
+"""
+Names that something else must know before a stack is deployed, each written once.
+
+What needs none of these gets its name from CloudFormation.
+"""
+
+
+def environment_stack(environment: str) -> str:
+    """The stack that holds what the projects of an environment share."""
+    return f"{environment}-dbt"
+
+
+def project_stack(environment: str, project: str) -> str:
+    """A project's stack."""
+    return f"{environment}-dbt-{project.replace('_', '-')}"
+
+
+def task_family(environment: str, project: str) -> str:
+    """A project's task definition family; launch roles and alerts name it."""
+    return project_stack(environment, project)
+
+
+def repository(environment: str, project: str) -> str:
+    """The registry of a project's images; the CDK CLI pushes there."""
+    return f"{environment}/dbt/{project}"
+
+
+def publishing_role(environment: str) -> str:
+    """The role that the CDK CLI pushes images with."""
+    return f"{environment}-dbt-image-publishing"
+
+
+def dag_id(environment: str, project: str) -> str:
+    """A project's DAG."""
+    return f"dbt_{environment.replace('-', '_')}_{project}"
+
+
+def dag_package(environment: str) -> str:
+    """The folder, and Python package, that the DAGs of an environment share."""
+    return f"dbt_on_fargate_{environment.replace('-', '_')}"
+
+
+def dag_folder(environment: str, project: str) -> str:
+    """The folder of one project's DAG."""
+    return f"{dag_package(environment)}_{project}"
+
+
+def project_prefix(project: str) -> str:
+    """A project's part of the bucket of run records and docs."""
+    return f"{project}/"
+
+
+def construct_id(project: str) -> str:
+    """A project's name as the id of a construct: `book_shop` is `BookShop`."""
+    return "".join(part.capitalize() for part in project.split("_"))

@@ -1,0 +1,68 @@
+"""All stacks of an environment, and the app of all environments."""
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import aws_cdk as cdk
+from cdk_nag import AwsSolutionsChecks
+from constructs import Construct
+
+from constructs_lib.repository import REPOSITORY
+from constructs_lib.settings_error import SettingsError
+from stacks.environment_stack import EnvironmentStack
+from stacks.project_stack import ProjectStack
+from stacks.settings import Environment, check_together
+
+
+class DbtPlatform(cdk.Stage):
+    """One environment: the environment stack and a stack for each of its projects. `cdk deploy 'live/**'` deploys one."""
+
+    def __init__(self, scope: Construct, *, settings: Environment) -> None:
+        super().__init__(scope, settings.name, env=cdk.Environment(account=settings.account, region=settings.region))
+        self.environment_stack = EnvironmentStack(self, "Environment", settings=settings)
+        self.project_stacks = {
+            project.name: ProjectStack(
+                self, project.name, settings=settings, project=project, environment_stack=self.environment_stack
+            )
+            for project in settings.projects
+        }
+        for project_stack in self.project_stacks.values():
+            project_stack.add_stack_dependency(self.environment_stack)
+        cdk.Tags.of(self).add("environment", settings.name)
+
+
+def feature_flags() -> dict[str, Any]:
+    """The feature flags of cdk.json, which the CDK CLI would give; without them another template would come out."""
+    flags: dict[str, Any] = json.loads((REPOSITORY / "cdk.json").read_text(encoding="utf-8"))["context"]
+    return flags
+
+
+def dbt_app(environments: Sequence[Environment]) -> cdk.App:
+    """
+    The app of `environments`, checked against AWS's recommendations when it is synthesized.
+
+    Raises `SettingsError` if the environments do not go together or a dbt project does not parse.
+    """
+    check_together(environments)
+    app = cdk.App(context=feature_flags())
+    for settings in environments:
+        DbtPlatform(app, settings=settings)
+    cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+    return app
+
+
+def synthesize(environments: Callable[[], Sequence[Environment]]) -> int:
+    """
+    Synthesize the app of `environments()`; returns the exit code.
+
+    A wrong setting is one line on standard error. It is raised while settings are made, which is why they come as a function.
+    """
+    try:
+        app = dbt_app(environments())
+    except SettingsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    app.synth()
+    return 0

@@ -1,0 +1,190 @@
+"""The stack of one dbt project in one environment."""
+
+from typing import Any
+
+import aws_cdk as cdk
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_ecr_assets as ecr_assets
+from aws_cdk import aws_ecs as ecs
+from aws_cdk import aws_s3_deployment as s3_deployment
+from constructs import Construct
+
+from constructs_lib.airflow_files import AirflowFiles
+from constructs_lib.dbt_graph import dbt_graph
+from constructs_lib.dbt_image import dbt_image
+from constructs_lib.dbt_project_files import DbtProjectFiles
+from constructs_lib.dbt_task import CONTAINER_NAME, LOG_STREAM_PREFIX, STOP_TIMEOUT, DbtTask
+from constructs_lib.launch_role import LaunchRole
+from constructs_lib.repository import REPOSITORY
+from constructs_lib.run_alerts import RunAlerts
+from constructs_lib.task_security_group import TaskSecurityGroup
+from constructs_lib.warehouse_credentials import runner_entry
+from stacks import names
+from stacks.environment_stack import EnvironmentStack
+from stacks.settings import AirflowTarget, DbtProject, Environment
+
+_FORMAT_VERSION = 1
+_IMAGE_PLATFORMS = {"x86_64": ecr_assets.Platform.LINUX_AMD64, "arm64": ecr_assets.Platform.LINUX_ARM64}
+_CPU_ARCHITECTURES = {"x86_64": ecs.CpuArchitecture.X86_64, "arm64": ecs.CpuArchitecture.ARM64}
+
+
+class ProjectStack(cdk.Stack):
+    """Defines the image, the task, the roles, the alerts and the DAG of one dbt project."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: Environment,
+        project: DbtProject,
+        environment_stack: EnvironmentStack,
+    ) -> None:
+        super().__init__(
+            scope,
+            construct_id,
+            stack_name=names.project_stack(settings.name, project.name),
+            description=f"dbt project {project.name} in environment {settings.name}",
+            # The CLI pushes this stack's images after the environment stack is deployed, which holds registry and role.
+            synthesizer=cdk.DefaultStackSynthesizer(
+                image_assets_repository_name=names.repository(settings.name, project.name),
+                image_asset_publishing_role_arn=settings.role_arn(names.publishing_role(settings.name)),
+            ),
+        )
+        self._settings = settings
+        self._project = project
+        self._environment_stack = environment_stack
+        self._files = DbtProjectFiles(project.folder)
+        # Also where there is no DAG: a project that does not parse must not be deployed.
+        self._graph = self._read_graph()
+
+        self.task = self._define_task()
+        self._define_alerts()
+        if project.scheduler == "airflow" and settings.airflow is not None:
+            self._define_dag(settings.airflow)
+        cdk.Tags.of(self).add("dbt-project", project.name)
+
+    def _read_graph(self) -> dict[str, Any]:
+        return dbt_graph(
+            self._files,
+            project_name=self._project.name,
+            environment_name=self._settings.name,
+            schema=self._project.schema,
+            cache_folder=REPOSITORY / ".cache" / "dbt-graph",
+        )
+
+    def _define_task(self) -> DbtTask:
+        project = self._project
+        return DbtTask(
+            self,
+            "Task",
+            family=names.task_family(self._settings.name, project.name),
+            image=dbt_image(self, "Image", project=self._files, platform=_IMAGE_PLATFORMS[project.cpu_architecture]),
+            size=project.size,
+            cpu_architecture=_CPU_ARCHITECTURES[project.cpu_architecture],
+            deployment=self._runner_deployment(),
+            credentials=project.credentials,
+            artifacts=self._environment_stack.artifacts,
+            project_prefix=names.project_prefix(project.name),
+            log_retention=self._settings.log_retention,
+            log_removal_policy=self._settings.removal_policy,
+        )
+
+    def _runner_deployment(self) -> dict[str, Any]:
+        project = self._project
+        return {
+            "format_version": _FORMAT_VERSION,
+            "environment": self._settings.name,
+            "project": project.name,
+            "bucket": self._environment_stack.artifacts.bucket_name,
+            "schema": project.schema,
+            "credentials": runner_entry(project.credentials),
+            "spec": {
+                "steps": [{"name": step.name, "policy": step.policy} for step in project.steps],
+                "threads": project.threads,
+                "deadline_seconds": int(project.deadline.total_seconds()),
+            },
+        }
+
+    def _define_alerts(self) -> None:
+        RunAlerts(
+            self,
+            "Alerts",
+            run_name=f"dbt project {self._project.name} in {self._settings.name}",
+            family=names.task_family(self._settings.name, self._project.name),
+            cluster=self._environment_stack.cluster,
+            log_group=self.task.log_group,
+            topic=self._environment_stack.alert_topic,
+        )
+
+    def _define_dag(self, airflow: AirflowTarget) -> None:
+        launch_role = LaunchRole(
+            self,
+            "LaunchRole",
+            assumed_by_role_arn=airflow.role_arn,
+            cluster=self._environment_stack.cluster,
+            task_definition=self.task.task_definition,
+            log_group=self.task.log_group,
+            artifacts=self._environment_stack.artifacts,
+            project_prefix=names.project_prefix(self._project.name),
+        ).role
+        deployment = self._dag_deployment(launch_role_arn=launch_role.role_arn)
+        AirflowFiles(
+            self,
+            "AirflowFiles",
+            bucket_name=airflow.dags_bucket,
+            folder=airflow.key(names.dag_folder(self._settings.name, self._project.name)),
+            sources=[
+                s3_deployment.Source.data("dag.py", (REPOSITORY / "dags" / "dag.py").read_text(encoding="utf-8")),
+                s3_deployment.Source.json_data("deployment.json", deployment),
+                s3_deployment.Source.json_data("graph.json", self._graph),
+            ],
+        )
+        cdk.CfnOutput(self, "LaunchRoleArn", value=launch_role.role_arn)
+
+    def _dag_deployment(self, *, launch_role_arn: str) -> dict[str, Any]:
+        settings, project, shared = self._settings, self._project, self._environment_stack
+        return {
+            "format_version": _FORMAT_VERSION,
+            "environment": settings.name,
+            "project": project.name,
+            "dag_id": names.dag_id(settings.name, project.name),
+            "account": settings.account,
+            "region": settings.region,
+            "schedule": project.schedule,
+            "time_zone": project.time_zone,
+            "package": names.dag_package(settings.name),
+            "cluster_arn": shared.cluster.cluster_arn,
+            "task_definition_arn": self.task.task_definition.task_definition_arn,
+            "task_definition_family": self.task.task_definition.family,
+            "container_name": CONTAINER_NAME,
+            "subnet_ids": shared.subnet_ids,
+            "security_group_ids": self._security_group_ids(),
+            "assign_public_ip": False,
+            "launch_role_arn": launch_role_arn,
+            "log_group_name": self.task.log_group.log_group_name,
+            "log_stream_prefix": LOG_STREAM_PREFIX,
+            "bucket_name": shared.artifacts.bucket_name,
+            "project_prefix": names.project_prefix(project.name),
+            "deadline_seconds": int(project.deadline.total_seconds()),
+            "stop_timeout_seconds": STOP_TIMEOUT.to_seconds(),
+            "render": project.render,
+            "capacity": project.capacity,
+        }
+
+    def _security_group_ids(self) -> list[str]:
+        given = self._environment_stack.security_group_ids
+        if given:
+            return given
+        egress = self._project.warehouse_egress
+        return [
+            TaskSecurityGroup(
+                self,
+                "SecurityGroup",
+                vpc=self._environment_stack.vpc,
+                warehouse_port=egress.port,
+                warehouse_peer=ec2.Peer.security_group_id(egress.security_group_id)
+                if egress.security_group_id
+                else ec2.Peer.ipv4(egress.cidr or "0.0.0.0/0"),
+            ).security_group.security_group_id
+        ]

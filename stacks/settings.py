@@ -1,0 +1,396 @@
+"""The types of the settings: what can be said about an environment and its dbt projects, and what is refused."""
+
+import difflib
+import functools
+import ipaddress
+import re
+import zoneinfo
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Literal, get_args
+
+from aws_cdk import RemovalPolicy, region_info
+from aws_cdk import aws_logs as logs
+from croniter import CroniterBadDateError, CroniterError, croniter
+
+from constructs_lib.dbt_project_files import DbtProjectFiles
+from constructs_lib.pipeline import DEFAULT_STEPS, Step
+from constructs_lib.repository import REPOSITORY
+from constructs_lib.settings_error import SettingsError, check_one_of
+from constructs_lib.task_size import TaskSize
+from constructs_lib.warehouse_credentials import WarehouseCredentials
+from stacks import names
+
+CpuArchitecture = Literal["x86_64", "arm64"]
+Scheduler = Literal["airflow", "none"]
+Render = Literal["nodes", "run"]
+Capacity = Literal["fargate", "fargate_spot"]
+
+_BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_KEY_PREFIX = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*|")
+_ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/([\w+=,.@-]+/)*[\w+=,.@-]{1,64}", re.ASCII)
+_POLICY_ARN = re.compile(r"arn:aws[a-z-]*:iam::(\d{12}|aws):policy/([\w+=,.@-]+/)*[\w+=,.@-]{1,128}", re.ASCII)
+_ROLE_PATH = re.compile(r"/([\w+=,.@-]+/)+", re.ASCII)
+_AWS_ID = "{}-[0-9a-f]{{8}}([0-9a-f]{{9}})?"
+
+
+def _check(setting: str, value: object, pattern: str | re.Pattern[str], expected: str) -> None:
+    if not isinstance(value, str) or not re.fullmatch(pattern, value):
+        raise SettingsError(f"{setting} must be {expected}, got {value!r}")
+
+
+def _check_unique(setting: str, values: Sequence[str]) -> None:
+    repeated = [value for value, count in Counter(values).items() if count > 1]
+    if repeated:
+        raise SettingsError(f"{setting} must differ, got {', '.join(map(repr, repeated))} more than once")
+
+
+def _check_cidr(setting: str, value: str) -> ipaddress.IPv4Network:
+    try:
+        return ipaddress.IPv4Network(value)
+    except ValueError as error:
+        raise SettingsError(
+            f"{setting} must be an IPv4 range such as '10.0.0.0/16', got {value!r} ({error})"
+        ) from error
+
+
+def _check_days(setting: str, value: object, *, minimum: int) -> None:
+    if not isinstance(value, int) or value < minimum:
+        raise SettingsError(f"{setting} must be a number of days from {minimum}, got {value!r}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExistingNetwork:
+    """
+    A VPC that is there already.
+
+    `private_subnet_ids`: as many for each availability zone; they need a way to the AWS services that a task calls (endpoints
+    or NAT) and to the warehouse. `security_group_ids`: what the tasks get. Default: one of our own per project, which lets out
+    what the task needs and lets nothing in.
+    """
+
+    vpc_id: str
+    availability_zones: tuple[str, ...]
+    private_subnet_ids: tuple[str, ...]
+    security_group_ids: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse ids of another kind and subnets that do not match the zones."""
+        _check("vpc_id", self.vpc_id, _AWS_ID.format("vpc"), "the id of a VPC, 'vpc-' and 8 or 17 hexadecimal digits")
+        for subnet_id in self.private_subnet_ids:
+            _check("a subnet id", subnet_id, _AWS_ID.format("subnet"), "'subnet-' and 8 or 17 hexadecimal digits")
+        for group_id in self.security_group_ids:
+            _check("a security group id", group_id, _AWS_ID.format("sg"), "'sg-' and 8 or 17 hexadecimal digits")
+        _check_unique("private_subnet_ids", self.private_subnet_ids)
+        zones, subnets = len(self.availability_zones), len(self.private_subnet_ids)
+        if not zones or not subnets or subnets % zones:
+            raise SettingsError(
+                "private_subnet_ids must name as many subnets for each of the availability_zones, "
+                f"got {subnets} subnets for {zones} availability zones"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OwnNetwork:
+    """
+    A VPC of our own: private subnets without a way to the internet, and the endpoints that the tasks need.
+
+    The warehouse must be reachable from inside it, for example by a Redshift-managed endpoint or by peering.
+    `flow_log_retention`: how long the VPC's flow logs are kept; None records none. Default: three months.
+    """
+
+    cidr: str
+    availability_zones: tuple[str, ...]
+    flow_log_retention: logs.RetentionDays | None = logs.RetentionDays.THREE_MONTHS
+
+    def __post_init__(self) -> None:
+        """Refuse a range that is too large for a VPC or too small for its subnets."""
+        network = _check_cidr("cidr", self.cidr)
+        if not 16 <= network.prefixlen <= 24:
+            raise SettingsError(f"cidr must be a range from /16 to /24, got {self.cidr!r}")
+        if not self.availability_zones:
+            raise SettingsError("availability_zones must name at least one zone, got none")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExistingCluster:
+    """An ECS cluster that is there already, in the environment's account and region; it must offer Fargate."""
+
+    name: str
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot name a cluster."""
+        _check("a cluster's name", self.name, r"[A-Za-z0-9_-]{1,255}", "1 to 255 letters, digits, '-' or '_'")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AirflowTarget:
+    """
+    Where Airflow gets its DAG files from, and who Airflow is.
+
+    `dags_prefix`: the folder in the bucket that Airflow reads as its dags folder; '' for the bucket's root.
+    `role_arn`: what Airflow's workers and triggerer run as (Amazon MWAA: the execution role). Only it may assume launch roles.
+    """
+
+    dags_bucket: str
+    dags_prefix: str
+    role_arn: str
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot name a bucket, a folder in it or a role."""
+        _check("dags_bucket", self.dags_bucket, _BUCKET_NAME, "the name of an S3 bucket")
+        _check("dags_prefix", self.dags_prefix, _KEY_PREFIX, "a path without '/' at its ends, or ''")
+        _check("role_arn", self.role_arn, _ROLE_ARN, "the ARN of an IAM role")
+
+    def key(self, folder: str) -> str:
+        """The key of `folder` in Airflow's dags folder."""
+        return f"{self.dags_prefix}/{folder}" if self.dags_prefix else folder
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WarehouseEgress:
+    """
+    Where the tasks' security group lets them reach the warehouse: a port of an address range or of a security group.
+
+    Default: Redshift's port, any address that the network has a route to.
+    """
+
+    port: int = 5439
+    cidr: str | None = None
+    security_group_id: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a port or a peer that cannot be."""
+        if not isinstance(self.port, int) or not 1 <= self.port <= 65535:
+            raise SettingsError(f"a warehouse port must be from 1 to 65535, got {self.port!r}")
+        if self.cidr is not None and self.security_group_id is not None:
+            raise SettingsError(
+                f"WarehouseEgress takes either cidr or security_group_id, got {self.cidr!r} and {self.security_group_id!r}"
+            )
+        if self.cidr is not None:
+            _check_cidr("a warehouse cidr", self.cidr)
+        if self.security_group_id is not None:
+            _check(
+                "security_group_id",
+                self.security_group_id,
+                _AWS_ID.format("sg"),
+                "'sg-' and 8 or 17 hexadecimal digits",
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DbtProject:
+    """
+    One dbt project and how it runs in one environment.
+
+    `path`: the folder with its dbt_project.yml, absolute or relative to this repository.
+    `schema`: the schema that dbt builds in (`target.schema`).
+    `schedule`: a cron expression of five numeric fields in `time_zone`, or None for runs by hand only.
+    `deadline`: how long a run may take before the container ends it, from one minute to a week.
+    `scheduler`: "airflow" deploys a DAG into the environment's Airflow; "none" deploys the task only.
+    `render`: what the DAG shows, one task for each model ("nodes") or one for the run ("run").
+    `capacity`: "fargate_spot" costs about a third, and a run may be interrupted; it then resumes.
+    """
+
+    name: str
+    path: Path
+    credentials: WarehouseCredentials
+    schema: str
+    schedule: str | None = None
+    time_zone: str = "UTC"
+    size: TaskSize = field(default_factory=lambda: TaskSize(cpu_units=1024, memory_mib=2048))
+    cpu_architecture: CpuArchitecture = "x86_64"
+    steps: tuple[Step, ...] = DEFAULT_STEPS
+    threads: int = 4
+    deadline: timedelta = timedelta(hours=2)
+    scheduler: Scheduler = "airflow"
+    render: Render = "nodes"
+    capacity: Capacity = "fargate"
+    warehouse_egress: WarehouseEgress = field(default_factory=WarehouseEgress)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be deployed; the error names the project."""
+        _check(
+            "a project's name",
+            self.name,
+            r"(?=.{1,41}$)[a-z][a-z0-9]*(_[a-z0-9]+)*",
+            "1 to 41 lower-case letters, digits or single '_' between them, beginning with a letter",
+        )
+        try:
+            self._check_values()
+        except SettingsError as error:
+            raise SettingsError(f"project {self.name!r}: {error}") from error
+
+    def _check_values(self) -> None:
+        if not isinstance(self.path, Path):
+            raise SettingsError(f"path must be a Path, got {self.path!r}")
+        if not isinstance(self.credentials, WarehouseCredentials):
+            raise SettingsError(
+                "credentials must be one of "
+                f"{', '.join(kind.__name__ for kind in get_args(WarehouseCredentials))}, got {self.credentials!r}"
+            )
+        DbtProjectFiles(self.folder)
+        _check(
+            "schema",
+            self.schema,
+            r"[A-Za-z_][A-Za-z0-9_$]{0,126}",
+            "a schema's name of letters, digits, '_' or '$', at most 127",
+        )
+        _check_schedule(self.schedule)
+        _check_time_zone(self.time_zone)
+        check_one_of("cpu_architecture", self.cpu_architecture, get_args(CpuArchitecture))
+        check_one_of("scheduler", self.scheduler, get_args(Scheduler))
+        check_one_of("render", self.render, get_args(Render))
+        check_one_of("capacity", self.capacity, get_args(Capacity))
+        if not self.steps:
+            raise SettingsError("steps must name at least one step, got none")
+        _check_unique("the names of steps", [step.name for step in self.steps])
+        if not isinstance(self.threads, int) or not 1 <= self.threads <= 128:
+            raise SettingsError(f"threads must be from 1 to 128, got {self.threads!r}")
+        if not isinstance(self.deadline, timedelta) or not timedelta(minutes=1) <= self.deadline <= timedelta(days=7):
+            raise SettingsError(f"deadline must be a timedelta from one minute to seven days, got {self.deadline!r}")
+
+    @property
+    def folder(self) -> Path:
+        """The project's folder as an absolute path."""
+        return (REPOSITORY / self.path).resolve()
+
+
+def _check_schedule(schedule: str | None) -> None:
+    if schedule is None:
+        return
+    # EventBridge, croniter and Airflow disagree about names, '?', 'L', '#' and a sixth field: what all read alike is allowed.
+    _check(
+        "schedule",
+        schedule,
+        r"[0-9*/,-]+( [0-9*/,-]+){4}",
+        "a cron expression of five numeric fields such as '0 5 * * 1-5', or None",
+    )
+    try:
+        croniter(schedule, datetime(2026, 1, 1, tzinfo=UTC)).get_next()
+    except CroniterBadDateError as error:
+        raise SettingsError(f"schedule must be a time that comes, got {schedule!r}") from error
+    except CroniterError as error:
+        raise SettingsError(f"schedule must be a cron expression of five fields, got {schedule!r} ({error})") from error
+
+
+def _check_time_zone(time_zone: str) -> None:
+    known = zoneinfo.available_timezones()
+    if time_zone not in known:
+        raise SettingsError(
+            f"time_zone must be a name of the IANA time zone database such as 'Europe/Berlin', got {time_zone!r}"
+            + _suggestion(time_zone, known)
+        )
+
+
+@functools.cache
+def _region_names() -> frozenset[str]:
+    return frozenset(region.name for region in region_info.RegionInfo.regions)
+
+
+def _suggestion(value: object, known: Collection[str]) -> str:
+    close = difflib.get_close_matches(str(value), sorted(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Environment:
+    """
+    One account, or one of several environments in an account, and the dbt projects that run there.
+
+    `airflow`: None where there is no Airflow; all projects then need another scheduler.
+    `alert_emails`: who hears of failures; each address has to confirm the subscription once.
+    `records_retention_days`: how long run records and docs are kept. Default: 400 days.
+    `log_retention`: how long containers' logs are kept. Default: three months.
+    `images_kept`: how many images of each project are kept; rolling back needs them. Default: 20.
+    `keeps_data_on_destroy`: whether bucket, registry and logs outlive `cdk destroy`.
+    `permissions_boundary_arn`, `role_path`: for accounts that demand them of every role.
+    """
+
+    name: str
+    account: str
+    region: str
+    network: ExistingNetwork | OwnNetwork
+    projects: tuple[DbtProject, ...]
+    keeps_data_on_destroy: bool
+    cluster: ExistingCluster | None = None
+    airflow: AirflowTarget | None = None
+    alert_emails: tuple[str, ...] = ()
+    records_retention_days: int = 400
+    log_retention: logs.RetentionDays = logs.RetentionDays.THREE_MONTHS
+    images_kept: int = 20
+    permissions_boundary_arn: str | None = None
+    role_path: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be deployed; the error names the environment."""
+        _check(
+            "an environment's name",
+            self.name,
+            r"(?=.{1,21}$)[a-z][a-z0-9]*(-[a-z0-9]+)*",
+            "1 to 21 lower-case letters, digits or single '-' between them, beginning with a letter",
+        )
+        try:
+            self._check_values()
+        except SettingsError as error:
+            raise SettingsError(f"environment {self.name!r}: {error}") from error
+
+    def _check_values(self) -> None:
+        _check("account", self.account, r"\d{12}", "an AWS account id, a string of 12 digits")
+        if self.region not in _region_names():
+            raise SettingsError(
+                f"region must be the name of an AWS region such as 'eu-central-1', got {self.region!r}"
+                + _suggestion(self.region, _region_names())
+            )
+        for zone in self.network.availability_zones:
+            _check("an availability zone", zone, rf"{self.region}[a-z]", f"a zone of region {self.region!r}")
+        _check_unique("availability_zones", self.network.availability_zones)
+        if not self.projects:
+            raise SettingsError("projects must name at least one dbt project, got none")
+        _check_unique("the names of projects", [project.name for project in self.projects])
+        for project in self.projects:
+            if project.scheduler == "airflow" and self.airflow is None:
+                raise SettingsError(
+                    f"project {project.name!r} has scheduler 'airflow', but the environment's airflow is None; "
+                    "give an AirflowTarget or another scheduler"
+                )
+        for email in self.alert_emails:
+            _check("an alert email", email, r"[^@\s]+@[^@\s]+\.[^@\s]+", "an email address")
+        _check_unique("alert_emails", self.alert_emails)
+        _check_days("records_retention_days", self.records_retention_days, minimum=1)
+        if not isinstance(self.images_kept, int) or self.images_kept < 1:
+            raise SettingsError(f"images_kept must be at least 1, got {self.images_kept!r}")
+        if self.permissions_boundary_arn is not None:
+            _check("permissions_boundary_arn", self.permissions_boundary_arn, _POLICY_ARN, "the ARN of an IAM policy")
+        if self.role_path is not None:
+            _check("role_path", self.role_path, _ROLE_PATH, "a path such as '/data/', beginning and ending with '/'")
+
+    @property
+    def removal_policy(self) -> RemovalPolicy:
+        """What becomes of logs when their stack is destroyed."""
+        return RemovalPolicy.RETAIN if self.keeps_data_on_destroy else RemovalPolicy.DESTROY
+
+    def role_arn(self, role_name: str) -> str:
+        """The ARN of a role of this environment whose name is known before it is deployed."""
+        partition = region_info.RegionInfo.get(self.region).partition or "aws"
+        return f"arn:{partition}:iam::{self.account}:role{self.role_path or '/'}{role_name}"
+
+
+def check_together(environments: Sequence[Environment]) -> None:
+    """Raise `SettingsError` if two environments, or what is deployed for them, would have one name."""
+    _check_unique("the names of environments", [environment.name for environment in environments])
+    projects = [(environment, project) for environment in environments for project in environment.projects]
+    _check_unique(
+        "the names of stacks",
+        [
+            *(names.environment_stack(environment.name) for environment in environments),
+            *(names.project_stack(environment.name, project.name) for environment, project in projects),
+        ],
+    )
+    # Several environments may deploy into one Airflow.
+    _check_unique(
+        "the ids of DAGs", [names.dag_id(environment.name, project.name) for environment, project in projects]
+    )
