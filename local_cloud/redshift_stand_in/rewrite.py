@@ -21,7 +21,7 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.dialects.redshift import Redshift
 from sqlglot.errors import SqlglotError
-from sqlglot.tokens import Token, TokenType
+from sqlglot.tokenizer_core import Token, TokenType
 
 # Longer than any model seen; a seed's insert of megabytes holds nothing to rewrite and costs seconds to tokenize.
 _LONGEST_STATEMENT = 1_000_000

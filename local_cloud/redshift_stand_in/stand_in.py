@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -140,23 +140,23 @@ class RedshiftStandIn:
         with self._admin_cursor() as cursor:
             cursor.execute(text)
 
-    def query(self, text: str) -> list[tuple[Any, ...]]:
-        """The rows of one PostgreSQL query as superuser."""
+    def query(self, text: str, parameters: Sequence[object] | None = None) -> list[tuple[Any, ...]]:
+        """The rows of one PostgreSQL query as superuser; with `parameters` each `%s` in the text stands for one."""
         with self._admin_cursor() as cursor:
-            cursor.execute(text)
+            cursor.execute(text, parameters)
             return cursor.fetchall()
 
     def active_queries(self) -> list[ActiveQuery]:
         """What the server is working on for `user`, the oldest first."""
         rows = self.query(
-            "select pid, query from pg_stat_activity"
-            f" where usename = '{self.user}' and state = 'active' order by query_start, pid"
+            "select pid, query from pg_stat_activity where usename = %s and state = 'active' order by query_start, pid",
+            [self.user],
         )
         return [ActiveQuery(pid, text) for pid, text in rows]
 
     def cut_connections(self) -> int:
         """End every session of `user` in the middle of whatever it does; returns how many there were."""
-        rows = self.query(f"select pg_terminate_backend(pid) from pg_stat_activity where usename = '{self.user}'")
+        rows = self.query("select pg_terminate_backend(pid) from pg_stat_activity where usename = %s", [self.user])
         return len(rows)
 
     @property

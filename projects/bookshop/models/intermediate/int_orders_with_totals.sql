@@ -24,12 +24,12 @@ select
     orders.ordered_at,
     orders.ordered_on,
     orders.updated_at,
-    nvl(items.item_count, 0) as item_count,
-    nvl(items.book_count, 0) as book_count,
-    nvl(items.gross_amount, 0) as gross_amount,
-    nvl(items.net_amount, 0) as net_amount,
-    nvl(payments.paid_amount, 0) as paid_amount,
-    nvl(payments.refunded_amount, 0) as refunded_amount,
+    coalesce(items.item_count, 0) as item_count,
+    coalesce(items.book_count, 0) as book_count,
+    coalesce(items.gross_amount, 0) as gross_amount,
+    coalesce(items.net_amount, 0) as net_amount,
+    coalesce(payments.paid_amount, 0) as paid_amount,
+    coalesce(payments.refunded_amount, 0) as refunded_amount,
     payments.last_paid_at
 from orders
 left join items on orders.order_id = items.order_id

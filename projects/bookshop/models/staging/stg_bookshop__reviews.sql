@@ -7,6 +7,6 @@ select
     book_id,
     customer_id,
     rating,
-    nvl(body, '') as review_text,
+    coalesce(body, '') as review_text,
     written_at
 from source

@@ -4,9 +4,11 @@
 #}
 {% macro days_until_today(count) -%}
     with digits as (
-        {% for digit in range(10) -%}
-        select {{ digit }} as digit{{ "\n        union all\n        " if not loop.last }}
-        {%- endfor %}
+        select 0 as digit
+        {% for digit in range(1, 10) %}
+            union all
+            select {{ digit }} as digit
+        {% endfor %}
     ),
 
     numbers as (

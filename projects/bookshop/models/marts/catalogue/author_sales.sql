@@ -30,7 +30,7 @@ select
     titles.author_name,
     titles.title_count,
     titles.titles,
-    nvl(sales.copies_sold, 0) as copies_sold,
-    nvl(sales.net_revenue, 0) as net_revenue
+    coalesce(sales.copies_sold, 0) as copies_sold,
+    coalesce(sales.net_revenue, 0) as net_revenue
 from titles
 left join sales on titles.author_name = sales.author_name

@@ -20,7 +20,7 @@ ranked as (
         sales.net_revenue,
         row_number() over (
             partition by books.category_name
-            order by sales.copies_sold desc, sales.net_revenue desc, books.book_id
+            order by sales.copies_sold desc, sales.net_revenue desc, books.book_id asc
         ) as rank_in_category
     from sales
     inner join {{ ref('dim_books') }} as books on sales.book_id = books.book_id

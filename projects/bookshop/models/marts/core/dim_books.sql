@@ -38,7 +38,7 @@ select
     books.list_price,
     books.published_on,
     prices.price_changes,
-    nvl(ratings.review_count, 0) as review_count,
+    coalesce(ratings.review_count, 0) as review_count,
     cast(ratings.average_rating as numeric(4, 2)) as average_rating
 from books
 inner join authors on books.author_id = authors.author_id

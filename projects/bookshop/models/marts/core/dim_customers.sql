@@ -18,8 +18,8 @@ select
     cast(countries.country_name as varchar(100)) as country_name,
     cast(customers.signed_up_at as timestamp) as signed_up_at,
     cast(orders.first_ordered_at as timestamp) as first_ordered_at,
-    cast(nvl(orders.order_count, 0) as bigint) as order_count,
-    cast(nvl(orders.lifetime_value, 0) as numeric(18, 2)) as lifetime_value,
+    cast(coalesce(orders.order_count, 0) as bigint) as order_count,
+    cast(coalesce(orders.lifetime_value, 0) as numeric(18, 2)) as lifetime_value,
     cast(
         case
             when orders.customer_id is null then 'prospect'

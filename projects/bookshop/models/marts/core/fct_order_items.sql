@@ -32,5 +32,5 @@ select
 from items
 inner join orders on items.order_id = orders.order_id
 {% if is_incremental() %}
-    where orders.ordered_on >= (select dateadd(day, -7, max(ordered_on)) from {{ this }})
+    where orders.ordered_on >= (select dateadd(day, -7, max(built.ordered_on)) from {{ this }} as built)
 {% endif %}

@@ -26,5 +26,5 @@ select
 from {{ ref('int_orders_with_totals') }}
 {% if is_incremental() %}
     -- Three hours back: the shop system may deliver an older change late.
-    where updated_at > (select dateadd(hour, -3, max(updated_at)) from {{ this }})
+    where updated_at > (select dateadd(hour, -3, max(built.updated_at)) from {{ this }} as built)
 {% endif %}

@@ -18,10 +18,10 @@ orders as (
 select
     dates.calendar_date,
     dates.is_weekend,
-    nvl(orders.order_count, 0) as order_count,
-    nvl(orders.net_revenue, 0) as net_revenue,
-    nvl(orders.refunded_amount, 0) as refunded_amount,
-    sum(nvl(orders.net_revenue, 0)) over (
+    coalesce(orders.order_count, 0) as order_count,
+    coalesce(orders.net_revenue, 0) as net_revenue,
+    coalesce(orders.refunded_amount, 0) as refunded_amount,
+    sum(coalesce(orders.net_revenue, 0)) over (
         partition by dates.first_of_month
         order by dates.calendar_date
         rows between unbounded preceding and current row

@@ -8,18 +8,24 @@ with customers as (
 
 orders as (
     select * from {{ ref('fct_orders') }}
+    where order_status <> 'cancelled'
+),
+
+cohort_orders as (
+    select
+        customers.cohort_month,
+        orders.customer_id,
+        orders.net_amount,
+        datediff(month, customers.cohort_month, orders.ordered_on) as months_since_first_order
+    from customers
+    inner join orders on customers.customer_id = orders.customer_id
 )
 
 select
-    {{ shop_tools.surrogate_key(['customers.cohort_month', "datediff(month, customers.cohort_month, orders.ordered_on)"]) }}
-        as cohort_key,
-    customers.cohort_month,
-    datediff(month, customers.cohort_month, orders.ordered_on) as months_since_first_order,
-    count(distinct orders.customer_id) as active_customers,
-    sum(orders.net_amount) as net_revenue
-from customers
-inner join orders on customers.customer_id = orders.customer_id
-where orders.order_status <> 'cancelled'
-group by
-    customers.cohort_month,
-    datediff(month, customers.cohort_month, orders.ordered_on)
+    {{ shop_tools.surrogate_key(['cohort_month', 'months_since_first_order']) }} as cohort_key,
+    cohort_month,
+    months_since_first_order,
+    count(distinct customer_id) as active_customers,
+    sum(net_amount) as net_revenue
+from cohort_orders
+group by cohort_month, months_since_first_order
