@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 from types import FrameType
 
+from constructs_lib.settings_error import SettingsError
 from local_cloud.cdk_cli import CdkError
 from local_cloud.cloud import LocalCloud
 from local_cloud.demo import run_demo
 from local_cloud.processes import ProcessDiedError
 from local_cloud.progress import Steps
-from stacks.settings import SettingsError
 
 _EXIT_INTERRUPTED = 130
 

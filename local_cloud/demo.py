@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shlex
 import shutil
 import time
 from collections import Counter
@@ -12,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from rich.table import Table
-from stacks.environments import LOCAL
 
 from local_cloud.app import local_environment
 from local_cloud.cdk_cli import REPOSITORY_ROOT
 from local_cloud.cloud import LocalCloud
 from local_cloud.progress import Step, Steps
 from local_cloud.run_records import Attempt, RunRecords
+from stacks import names
+from stacks.environments import LOCAL
 from stacks.settings import DbtProject
 
 _DAG_TIMEOUT_SECONDS = 120.0
@@ -49,7 +51,7 @@ class Choice:
         path = project_path.expanduser().resolve()
         return cls(
             project=local_environment(path).projects[0],
-            app=("python", "-m", "local_cloud.app", f"'{path}'"),
+            app=("python", "-m", "local_cloud.app", shlex.quote(str(path))),
             raw_data=raw_sql,
         )
 
@@ -98,8 +100,8 @@ class DeployedProject:
         airflow = LOCAL.airflow
         if airflow is None:
             raise RuntimeError("the local environment has no Airflow in its settings")
-        folder = f"{airflow.dags_prefix}/dbt_on_fargate_{LOCAL.name.replace('-', '_')}_{self.project.name}"
-        answer = self.cloud.account.client("s3").get_object(Bucket=airflow.dags_bucket, Key=f"{folder}/deployment.json")
+        key = airflow.key(f"{names.dag_folder(LOCAL.name, self.project.name)}/deployment.json")
+        answer = self.cloud.account.client("s3").get_object(Bucket=airflow.dags_bucket, Key=key)
         deployment: dict[str, Any] = json.loads(answer["Body"].read())
         return deployment
 
