@@ -15,6 +15,9 @@ from local_cloud.container_engine import ContainerEngine, ContainerEngineError
 
 Report = Callable[[str], None]
 
+BASE_IMAGE = "public.ecr.aws/docker/library/debian:trixie-slim"
+"""What `ARG BASE_IMAGE` of the product's Dockerfile is by default."""
+
 _REGISTRY_ANSWER_SECONDS = 3.0
 _PULL_SECONDS = 300.0
 _ARCHIVE_MIRROR = "http://deb.debian.org/debian"
@@ -27,15 +30,7 @@ class BaseImageError(RuntimeError):
     """The base image can neither be pulled nor made here; the message says why."""
 
 
-def base_image_name(dockerfile: Path) -> str:
-    """The default of the Dockerfile's `ARG BASE_IMAGE`; raises BaseImageError if it has none."""
-    found = re.search(r"^ARG BASE_IMAGE=(\S+)$", dockerfile.read_text(), flags=re.MULTILINE)
-    if found is None:
-        raise BaseImageError(f"{dockerfile} has no line ARG BASE_IMAGE=<image>")
-    return found[1]
-
-
-def ensure_base_image(engine: ContainerEngine, name: str, *, cache_folder: Path, report: Report) -> None:
+def ensure_base_image(engine: ContainerEngine, name: str = BASE_IMAGE, *, cache_folder: Path, report: Report) -> None:
     """
     Make sure that `engine` has the image `name`, so that a Dockerfile's FROM finds it.
 

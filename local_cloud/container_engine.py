@@ -81,6 +81,11 @@ class ContainerEngine(ABC):
         return PodmanEngine(folder)
 
     @property
+    def folder(self) -> Path:
+        """Where `detect` was told to keep things; the same folder gives the same engine again."""
+        return self._folder
+
+    @property
     @abstractmethod
     def name(self) -> str:
         """What to call this engine in a message to a person."""

@@ -1,0 +1,80 @@
+"""CloudFormation resources that the stock emulator makes otherwise than AWS."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from local_cloud.emulator.patches.stock import Json, ecs, provisioners, replace, secretsmanager
+
+Created = tuple[str, Json]
+
+# Their keys are the user's own words, not names of the API.
+_MAPS_OF_THE_USER = frozenset({"options", "dockerLabels", "driverOpts", "labels"})
+
+
+def apply() -> None:
+    """Apply the patches of this module."""
+    _refer_to_secrets_by_arn()
+    _register_whole_task_definitions()
+
+
+def _refer_to_secrets_by_arn() -> None:
+    """`Ref` of a secret is its ARN on AWS; the stock emulator gives the name, which no IAM policy matches."""
+    handlers = provisioners._RESOURCE_HANDLERS["AWS::SecretsManager::Secret"]
+
+    def with_arn(created: Created) -> Created:
+        name, attributes = created[:2]
+        return attributes.get("Arn", name), attributes
+
+    def name_of(arn: str) -> str:
+        return next((name for name, secret in secretsmanager._secrets.items() if secret.get("ARN") == arn), arn)
+
+    def create(stock: Callable[..., Created]) -> Callable[..., Created]:
+        return lambda logical_id, props, stack_name: with_arn(stock(logical_id, props, stack_name))
+
+    def update(stock: Callable[..., Created]) -> Callable[..., Created]:
+        return lambda physical_id, old_props, new_props, stack_name, logical_id=None: with_arn(
+            stock(name_of(physical_id), old_props, new_props, stack_name, logical_id=logical_id)
+        )
+
+    def delete(stock: Callable[..., None]) -> Callable[..., None]:
+        return lambda physical_id, props: stock(name_of(physical_id), props)
+
+    replace(handlers, "create", "logical_id", "props", "stack_name", by=create)
+    replace(handlers, "update", "physical_id", "old_props", "new_props", "stack_name", "logical_id", by=update)
+    replace(handlers, "delete", "physical_id", "props", by=delete)
+
+
+def _register_whole_task_definitions() -> None:
+    """
+    A task definition from a template is the one that RegisterTaskDefinition makes of the same values.
+
+    The stock emulator converts some nested keys and leaves others in CloudFormation's spelling, where ECS does not find them:
+    secrets, volumes, health checks, start dependencies, the runtime platform and ephemeral storage.
+    """
+
+    def create(_stock: Callable[..., Created]) -> Callable[..., Created]:
+        def register(logical_id: str, props: Json, stack_name: str) -> Created:
+            request = _in_api_spelling({"Family": f"{stack_name}-{logical_id}", **props})
+            status, _, body = ecs._register_task_definition(request)
+            answer = json.loads(body)
+            if status >= 400:
+                raise ValueError(f"AWS::ECS::TaskDefinition create failed: {answer.get('message', answer)}")
+            arn = answer["taskDefinition"]["taskDefinitionArn"]
+            return arn, {"TaskDefinitionArn": arn}
+
+        return register
+
+    # The update handler calls the module's function, a first creation the one in the table.
+    replace(provisioners, "_ecs_task_def_create", "logical_id", "props", "stack_name", by=create)
+    handlers = provisioners._RESOURCE_HANDLERS["AWS::ECS::TaskDefinition"]
+    replace(handlers, "create", "logical_id", "props", "stack_name", by=lambda _: provisioners._ecs_task_def_create)
+
+
+def _in_api_spelling(value: Any) -> Any:  # noqa: ANN401 -- any value of a template
+    if isinstance(value, list):
+        return [_in_api_spelling(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    spelled = {key[:1].lower() + key[1:]: item for key, item in value.items()}
+    return {key: item if key in _MAPS_OF_THE_USER else _in_api_spelling(item) for key, item in spelled.items()}

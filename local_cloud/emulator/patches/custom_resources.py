@@ -1,0 +1,132 @@
+"""CDK's own custom resources for S3, done natively instead of in their Lambda functions."""
+
+import io
+import mimetypes
+import os
+import zipfile
+from typing import Any
+
+import botocore.session
+from botocore.exceptions import ClientError
+
+from local_cloud.emulator.patches.stock import Json, StockEmulatorChangedError, provisioners, responses
+
+Created = tuple[str, Json]
+
+
+def apply() -> None:
+    """
+    Apply the patches of this module.
+
+    BucketDeployment's function needs a layer with the AWS CLI, which cannot be downloaded everywhere, and the function that
+    empties buckets never reports back in the stock emulator, so that a stack with either would hang until its time-out.
+    """
+    for resource_type in ("Custom::CDKBucketDeployment", "Custom::S3AutoDeleteObjects"):
+        if resource_type in provisioners._RESOURCE_HANDLERS:
+            raise StockEmulatorChangedError(f"the emulator has a {resource_type} of its own now")
+    provisioners._RESOURCE_HANDLERS["Custom::CDKBucketDeployment"] = {
+        "create": _create_deployment,
+        "update": _update_deployment,
+        "update_with_logical_id": True,
+        "delete": _delete_deployment,
+    }
+    provisioners._RESOURCE_HANDLERS["Custom::S3AutoDeleteObjects"] = {
+        "create": lambda logical_id, _props, _stack_name: (f"empties-{logical_id}", {}),
+        "update": lambda physical_id, _old_props, _new_props, _stack_name, logical_id=None: (physical_id, {}),  # noqa: ARG005 -- the emulator passes it by name
+        "update_with_logical_id": True,
+        "delete": lambda _physical_id, props: _delete_objects(props["BucketName"], prefix=""),
+    }
+
+
+def _create_deployment(_logical_id: str, props: Json, _stack_name: str) -> Created:
+    _deploy(props)
+    return f"aws.cdk.s3deployment.{responses.new_uuid()}", _deployment_attributes(props)
+
+
+def _update_deployment(
+    physical_id: str, old_props: Json, new_props: Json, _stack_name: str, logical_id: str | None = None
+) -> Created:
+    del logical_id  # the emulator passes it by name
+    _deploy(new_props)
+    old, new = _destination(old_props), _destination(new_props)
+    # As CDK's function does: what lay at an earlier destination goes unless it is to be kept.
+    if old != new and not _is_true(new_props.get("RetainOnDelete", "true")):
+        _delete_objects(*old)
+    return physical_id, _deployment_attributes(new_props)
+
+
+def _delete_deployment(_physical_id: str, props: Json) -> None:
+    if not _is_true(props.get("RetainOnDelete", "true")):
+        _delete_objects(*_destination(props))
+
+
+def _deployment_attributes(props: Json) -> Json:
+    bucket = props["DestinationBucketName"]
+    return {"DestinationBucketArn": f"arn:aws:s3:::{bucket}", "SourceObjectKeys": props["SourceObjectKeys"]}
+
+
+def _destination(props: Json) -> tuple[str, str]:
+    """Bucket and key prefix; the prefix is empty or ends with a slash."""
+    prefix = (props.get("DestinationBucketKeyPrefix") or "").strip("/")
+    return props["DestinationBucketName"], f"{prefix}/" if prefix else ""
+
+
+def _deploy(props: Json) -> None:
+    s3 = _s3_client()
+    bucket, prefix = _destination(props)
+    markers = props.get("SourceMarkers") or []
+    deployed = set()
+    for number, (source_bucket, source_key) in enumerate(
+        zip(props["SourceBucketNames"], props["SourceObjectKeys"], strict=True)
+    ):
+        archive = s3.get_object(Bucket=source_bucket, Key=source_key)["Body"].read()
+        values = markers[number] if number < len(markers) else {}
+        for name, content in _files(archive, source_key, extract=_is_true(props.get("Extract", "true"))).items():
+            filled = content
+            for marker, value in values.items():
+                filled = filled.replace(marker.encode(), str(value).encode())
+            s3.put_object(
+                Bucket=bucket,
+                Key=f"{prefix}{name}",
+                Body=filled,
+                ContentType=mimetypes.guess_type(name)[0] or "binary/octet-stream",
+            )
+            deployed.add(f"{prefix}{name}")
+    if _is_true(props.get("Prune", "true")):
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+            for found in page.get("Contents", []):
+                if found["Key"] not in deployed:
+                    s3.delete_object(Bucket=bucket, Key=found["Key"])
+
+
+def _files(archive: bytes, key: str, *, extract: bool) -> dict[str, bytes]:
+    if not extract:
+        return {key.rpartition("/")[2]: archive}
+    with zipfile.ZipFile(io.BytesIO(archive)) as packed:
+        return {name: packed.read(name) for name in packed.namelist() if not name.endswith("/")}
+
+
+def _delete_objects(bucket: str, prefix: str) -> None:
+    s3 = _s3_client()
+    try:
+        for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix):
+            for found in page.get("Versions", []) + page.get("DeleteMarkers", []):
+                s3.delete_object(Bucket=bucket, Key=found["Key"], VersionId=found["VersionId"])
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "NoSuchBucket":
+            raise
+
+
+def _is_true(value: object) -> bool:
+    return str(value).lower() == "true"
+
+
+def _s3_client() -> Any:  # noqa: ANN401 -- botocore has no types here
+    """A client of this emulator, as the account's root user."""
+    return botocore.session.get_session().create_client(
+        "s3",
+        region_name=responses.get_region(),
+        endpoint_url=f"http://127.0.0.1:{os.environ['GATEWAY_PORT']}",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",  # noqa: S106 -- any value will do for the emulator's root user
+    )

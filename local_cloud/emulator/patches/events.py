@@ -1,0 +1,106 @@
+"""EventBridge and Scheduler start tasks, and tasks tell of their end."""
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from local_cloud.emulator.patches import fargate
+from local_cloud.emulator.patches.iam import role_allows
+from local_cloud.emulator.patches.stock import Json, ecs, eventbridge, replace, resource_lock, responses
+
+_log = logging.getLogger(__name__)
+
+Mark = Callable[[str, Json], bool]
+
+
+def apply() -> None:
+    """Apply the patches of this module."""
+    _start_tasks_as_targets()
+    _tell_of_task_states()
+
+
+def _start_tasks_as_targets() -> None:
+    """The stock emulator logs "unsupported target type" for a rule or schedule whose target is an ECS cluster."""
+
+    def invoke(stock: Callable[..., None]) -> Callable[..., None]:
+        def invoke_target(target: Json, event: Json, rule: Json, view: object = None) -> None:
+            parameters = target.get("EcsParameters") or target.get("ecsParameters")
+            if parameters and ":ecs:" in target.get("Arn", ""):
+                _run_task(target, _in_api_spelling(parameters), rule)
+            else:
+                stock(target, event, rule, view)
+
+        return invoke_target
+
+    replace(eventbridge, "_invoke_target", "target", "event", "rule", "view", by=invoke)
+
+
+def _run_task(target: Json, parameters: Json, rule: Json) -> None:
+    definition = ecs._task_defs.get(ecs._resolve_td_key(parameters["taskDefinitionArn"]))
+    if definition is None:
+        _log.error("rule %s: no task definition %s", rule.get("Name"), parameters["taskDefinitionArn"])
+        return
+    role = target.get("RoleArn", "")
+    needed = [("ecs:RunTask", definition["taskDefinitionArn"], {"ecs:cluster": target["Arn"]})]
+    passed = filter(None, (definition.get("taskRoleArn"), definition.get("executionRoleArn")))
+    needed += [("iam:PassRole", role_arn, {"iam:PassedToService": "ecs-tasks.amazonaws.com"}) for role_arn in passed]
+    for action, resource, context in needed:
+        if not role or not role_allows(role, action, resource, session="events", context=context):
+            _log.error("rule %s: %s may not %s on %s, no task started", rule.get("Name"), role, action, resource)
+            return
+    request = {
+        "cluster": target["Arn"],
+        "taskDefinition": parameters["taskDefinitionArn"],
+        "launchType": parameters.get("launchType", "FARGATE"),
+        "count": parameters.get("taskCount", 1),
+        "networkConfiguration": parameters.get("networkConfiguration", {}),
+        "startedBy": f"events-rule/{rule.get('Name', '')}"[:36],
+        "overrides": json.loads(target.get("Input") or "{}"),
+    }
+    status, _, body = ecs._run_task(request)
+    _log.info("rule %s: RunTask answered %s %s", rule.get("Name"), status, body)
+
+
+def _tell_of_task_states() -> None:
+    """ECS sends an event on every change of a task's state; the stock emulator sends none."""
+
+    def mark(stock: Mark) -> Mark:
+        def mark_and_tell(task_arn: str, task: Json) -> bool:
+            marked = stock(task_arn, task)
+            if marked:
+                _tell(task)
+            return marked
+
+        return mark_and_tell
+
+    for name in ("_mark_task_pending", "_mark_task_running"):
+        replace(ecs, name, "task_arn", "task", by=mark)
+    fargate.stopped_listeners.append(_tell)
+
+
+def _tell(task: Json) -> None:
+    with resource_lock("ecs-task", task["taskArn"]):
+        detail = json.dumps(ecs._sanitize(task), default=str)
+    eventbridge._dispatch_event(
+        {
+            "EventId": responses.new_uuid(),
+            "Source": "aws.ecs",
+            "DetailType": "ECS Task State Change",
+            "Detail": detail,
+            "Time": time.time(),
+            "Resources": [task["taskArn"]],
+            "Account": responses.get_account_id(),
+            "Region": responses.get_region(),
+            "EventBusName": "default",
+        }
+    )
+
+
+def _in_api_spelling(value: Any) -> Any:  # noqa: ANN401 -- any value of a rule's target
+    if isinstance(value, list):
+        return [_in_api_spelling(item) for item in value]
+    if isinstance(value, dict):
+        return {key[:1].lower() + key[1:]: _in_api_spelling(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,228 @@
+"""Authorization: what is checked, on which resource, and a record of every decision."""
+
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from local_cloud.emulator.patches.stock import Json, app, ecs, iam_actions, iam_evaluator, replace, responses
+
+_LOG_FILE_VARIABLE = "LOCAL_CLOUD_IAM_LOG"
+# How the checks that one request needs beyond its first travel from where its body is known to where it is decided.
+_FURTHER_CHECKS = "local-cloud:further-checks"
+_FurtherCheck = tuple[str, str, Mapping[str, str]]
+
+_log_lock = threading.Lock()
+
+
+def apply() -> None:
+    """Apply the patches of this module."""
+    _record_decisions()
+    _count_loopback_as_tls()
+    _authorize_on_the_right_resources()
+    _know_the_condition_keys_of_ecs()
+
+
+def role_allows(
+    role_arn: str, action: str, resource: str, *, session: str, context: Mapping[str, str] | None = None
+) -> bool:
+    """Whether the identity policies of the role allow a service to do `action` as that role; the decision is recorded."""
+    account, role = role_arn.split(":")[4], role_arn.rsplit("/", 1)[-1]
+    principal = f"arn:aws:sts::{account}:assumed-role/{role}/{session}"
+    question = iam_evaluator.EvalContext(
+        principal_arn=principal,
+        principal_type="AssumedRole",
+        principal_account=account,
+        action=action,
+        resource_arn=resource,
+        region=responses.get_region(),
+        service_context={key.lower(): value for key, value in (context or {}).items()},
+    )
+    decision = iam_evaluator.evaluate(question, iam_evaluator._gather_role_policies(role, account)).decision
+    record_decision(principal, action, resource, decision)
+    return bool(decision == "Allow")
+
+
+def caller_may(action: str, resource: str, context: Mapping[str, str]) -> bool:
+    """Whether the caller of the request that is being served may also do `action`; the decision is recorded."""
+    request = iam_evaluator._signed_request.get()
+    if request is None:
+        # The account's root user, or the emulator itself on behalf of a service.
+        return True
+    service = action.partition(":")[0]
+    denied = iam_evaluator.enforce(
+        request.access_key_id, action, service, responses.get_region(), resource, dict(context)
+    )
+    return denied is None
+
+
+def record_decision(principal: str, action: str, resource: str, decision: str) -> None:
+    """Append one decision to the log of this emulator."""
+    line = {
+        "t": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "principal": principal,
+        "action": action,
+        "resource": resource,
+        "decision": decision,
+    }
+    with _log_lock, Path(os.environ[_LOG_FILE_VARIABLE]).open("a") as log:
+        log.write(json.dumps(line) + "\n")
+
+
+def _record_decisions() -> None:
+    """Nothing tells what was asked and granted; least privilege can be measured only from a log of every decision."""
+
+    def enforce(stock: Callable[..., Any]) -> Callable[..., Any]:
+        def enforce_and_record(  # noqa: PLR0917 -- the emulator's own signature
+            access_key_id: str,
+            iam_action: str,
+            service: str,
+            region: str,
+            resource_arn: str = "*",
+            service_context: Json | None = None,
+        ) -> Any:  # noqa: ANN401 -- None, or one of two classes of the emulator
+            context = dict(service_context or {})
+            further: list[_FurtherCheck] = context.pop(_FURTHER_CHECKS, [])
+            caller = iam_evaluator.resolve_principal(access_key_id or "", responses.get_account_id())
+            principal = getattr(caller, "arn", "unknown")
+            checks = [(iam_action, resource_arn, context), *((a, r, {**context, **c}) for a, r, c in further)]
+            for action, resource, keys in checks:
+                denied = stock(access_key_id, action, service, region, resource, keys)
+                decision = "Allow" if denied is None else str(getattr(denied, "decision", None) or denied.code)
+                record_decision(principal, action, resource, decision)
+                if denied is not None:
+                    return denied
+            return None
+
+        return enforce_and_record
+
+    replace(
+        iam_evaluator,
+        "enforce",
+        *("access_key_id", "iam_action", "service", "region", "resource_arn", "service_context"),
+        by=enforce,
+    )
+
+
+def _count_loopback_as_tls() -> None:
+    """Plain http on loopback counts as TLS for aws:SecureTransport, which every well-kept bucket policy demands."""
+
+    def origin(stock: Callable[[str, bool], None]) -> Callable[[str, bool], None]:
+        return lambda source_ip, _secure_transport: stock(source_ip, True)
+
+    replace(app, "pin_request_origin", "source_ip", "secure_transport", by=origin)
+
+
+def _authorize_on_the_right_resources() -> None:
+    """
+    The stock emulator checks some actions on another resource than AWS does, so that a right policy is refused.
+
+    The resources are those of the Service Authorization Reference, and for log groups those of AWS's own denials.
+    """
+
+    def extract(stock: Callable[..., str]) -> Callable[..., str]:
+        def extract_resource_arn(  # noqa: PLR0917 -- the emulator's own signature
+            service: str,
+            method: str,
+            path: str,
+            headers: dict[str, str],
+            body: bytes,
+            query_params: Json,
+            region: str,
+            account_id: str,
+        ) -> str:
+            action = headers.get("x-amz-target", "").rpartition(".")[2]
+            resources = _resources(service, action, _json_body(body), f"arn:aws:{service}:{region}:{account_id}")
+            return (
+                resources[0]
+                if resources
+                else stock(service, method, path, headers, body, query_params, region, account_id)
+            )
+
+        return extract_resource_arn
+
+    replace(
+        iam_actions,
+        "extract_resource_arn",
+        *("service", "method", "path", "headers", "body", "query_params", "region", "account_id"),
+        by=extract,
+    )
+
+
+def _resources(service: str, action: str, data: Json, prefix: str) -> list[str]:
+    """The resources that an action is authorized on; empty where the stock emulator knows them itself."""
+    if service == "ecs":
+        return list(_ecs_resources(action, data, prefix))
+    if service == "ecr" and data.get("repositoryNames"):
+        return [f"{prefix}:repository/{name}" for name in data["repositoryNames"]]
+    if service == "glue" and action in {"GetConnection", "CreateConnection", "UpdateConnection", "DeleteConnection"}:
+        name = data.get("Name") or data.get("ConnectionName") or data.get("ConnectionInput", {}).get("Name")
+        return [f"{prefix}:catalog", f"{prefix}:connection/{name}"]
+    if service == "logs" and data.get("logGroupName") and action not in {"CreateLogGroup", "DeleteLogGroup"}:
+        return [f"{prefix}:log-group:{data['logGroupName']}:log-stream:{data.get('logStreamName', '')}"]
+    return []
+
+
+def _ecs_resources(action: str, data: Json, prefix: str) -> Iterator[str]:
+    cluster = _cluster_name(data)
+    if action == "RunTask":
+        reference = data.get("taskDefinition", "")
+        known = ecs._task_defs.get(ecs._resolve_td_key(reference)) or {}
+        yield known.get("taskDefinitionArn") or (
+            reference if reference.startswith("arn:") else f"{prefix}:task-definition/{reference}"
+        )
+    elif action in {"StopTask", "DescribeTasks", "ExecuteCommand"}:
+        for task in [data["task"]] if "task" in data else data.get("tasks", []):
+            yield task if task.startswith("arn:") else f"{prefix}:task/{cluster}/{task}"
+    elif action == "ListTasks":
+        yield f"{prefix}:container-instance/{cluster}/*"
+    elif action in {"TagResource", "UntagResource", "ListTagsForResource"}:
+        yield data.get("resourceArn", "*")
+    elif action.endswith(("TaskDefinition", "TaskDefinitions", "TaskDefinitionFamilies")):
+        # None of them has resource-level permissions.
+        yield "*"
+
+
+def _know_the_condition_keys_of_ecs() -> None:
+    """
+    `ecs:cluster` is what keeps a launch role to its own cluster, and tags at RunTask need ecs:TagResource on top.
+
+    One request may also name several resources, which all must be allowed.
+    """
+
+    def context(stock: Callable[..., Json]) -> Callable[..., Json]:
+        def request_context(service: str, iam_action: str, body: bytes, params: Json) -> Json:
+            keys = dict(stock(service, iam_action, body, params))
+            if service not in {"ecs", "ecr", "glue"}:
+                return keys
+            data, action = _json_body(body), iam_action.partition(":")[2]
+            prefix = f"arn:aws:{service}:{responses.get_region()}:{responses.get_account_id()}"
+            further: list[_FurtherCheck] = [
+                (iam_action, resource, {}) for resource in _resources(service, action, data, prefix)[1:]
+            ]
+            if service == "ecs":
+                keys["ecs:cluster"] = f"{prefix}:cluster/{_cluster_name(data)}"
+                if action == "RunTask" and data.get("tags"):
+                    tagged = f"{prefix}:task/{_cluster_name(data)}/*"
+                    further.append(("ecs:TagResource", tagged, {"ecs:CreateAction": "RunTask"}))
+            return {**keys, _FURTHER_CHECKS: further} if further else keys
+
+        return request_context
+
+    replace(iam_actions, "request_tag_context", "service", "iam_action", "body", "params", by=context)
+
+
+def _cluster_name(data: Json) -> str:
+    return str(data.get("cluster") or "default").rpartition("/")[2]
+
+
+def _json_body(body: bytes) -> Json:
+    try:
+        data = json.loads(body or b"{}")
+    except ValueError:
+        # Not a service of the JSON protocol.
+        return {}
+    return data if isinstance(data, dict) else {}
