@@ -1,0 +1,52 @@
+"""PID 1: `python -m runner` runs the project; `python -m runner parse` checks it while the image is built."""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from runner import log
+from runner.endings import Endings, leave
+from runner.outcome import ExitCode, RunnerError
+from runner.settings import settings_from
+
+_LOG = logging.getLogger("runner")
+_LONGEST_DEADLINE_SECONDS = 7 * 24 * 3600.0
+
+
+def main(arguments: Sequence[str]) -> ExitCode:
+    """Run, or parse, and return the exit code."""
+    log.configure()
+    log.scrub_crashes()
+    # A core dump would hold the password.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        if list(arguments) == ["parse"]:
+            from runner.build import check_project  # noqa: PLC0415 - only while the image is built
+
+            return check_project(Path(os.environ.get("RUNNER_PROJECT_FOLDER") or "/opt/dbt/project"))
+        if arguments:
+            _LOG.error("unknown arguments %s, allowed are none or ['parse']", list(arguments))
+            return ExitCode.DID_NOT_FINISH
+        settings = settings_from(os.environ)
+        endings = Endings(
+            deadline_seconds=_LONGEST_DEADLINE_SECONDS, stop_timeout_seconds=settings.deployment.stop_timeout_seconds
+        )
+        endings.watch()
+        from runner.run import Run  # noqa: PLC0415 - imports boto3, which a wrong setting need not wait for
+
+        code = Run(settings, endings).execute()
+        endings.finish()
+    except RunnerError as error:
+        _LOG.error("%s", error)  # noqa: TRY400 - the message is made for the reader, the traceback is not
+        return ExitCode.DID_NOT_FINISH
+    return code
+
+
+if __name__ == "__main__":
+    # Without waiting for threads: one that hangs in S3 or in the driver must not keep a finished run alive.
+    leave(main(sys.argv[1:]))

@@ -1,0 +1,370 @@
+"""dbt in this process: imported once, one parsed manifest for all steps, and the few places where we look inside it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from runner import log
+from runner.log import SCRUBBER
+from runner.nodes import PlannedNode
+from runner.outcome import Outcome, RunnerError
+from runner.profile import PROFILE_NAME
+from runner.run_spec import RunSpec, StepName
+
+_LOG = logging.getLogger("runner")
+_COMMANDS = {
+    StepName.SOURCE_FRESHNESS: ("source", "freshness"),
+    StepName.SEED: ("seed",),
+    StepName.SNAPSHOT: ("snapshot",),
+    StepName.RUN: ("run",),
+    StepName.TEST: ("test",),
+    StepName.BUILD: ("build",),
+    StepName.DOCS: ("docs", "generate", "--static"),
+}
+_BUILDING = frozenset({StepName.SEED, StepName.SNAPSHOT, StepName.RUN, StepName.TEST, StepName.BUILD})
+_TAKES_FULL_REFRESH = frozenset({StepName.SEED, StepName.RUN, StepName.BUILD})
+_NOT_EXECUTED = frozenset({"exposure", "saved_query", "metric", "semantic_model"})
+"""What `dbt build` selects but has nothing to do for; it is not part of what was asked for."""
+
+
+class ParseError(RunnerError):
+    """The project does not parse; the message is dbt's."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepResult:
+    """How one dbt command ended."""
+
+    outcome: Outcome
+    message: str | None
+    results: Sequence[Any]
+    """dbt's results of nodes; empty for docs and for a command that did not get that far."""
+
+
+class Observer(Protocol):
+    """Is told what happens while a step runs, on whatever thread it does; must be quick and must not raise."""
+
+    def planned(self, nodes: Sequence[PlannedNode], left_out: frozenset[str]) -> None:
+        """Take everything that was asked for, and the part of it that is done already, before the first node starts."""
+
+    def started(self, unique_id: str) -> None:
+        """Take the node that dbt begins with."""
+
+    def finished(self, result: Any) -> None:
+        """Take dbt's result of one node."""
+
+
+class _Planner:
+    """Keeps what was planned; it is used where nothing is run."""
+
+    def __init__(self) -> None:
+        self.nodes: list[PlannedNode] = []
+
+    def planned(self, nodes: Sequence[PlannedNode], left_out: frozenset[str]) -> None:  # noqa: ARG002 - as Observer says
+        self.nodes = list(nodes)
+
+    def started(self, unique_id: str) -> None:
+        raise AssertionError(f"{unique_id} was run where nothing was to be")
+
+    def finished(self, result: Any) -> None:
+        raise AssertionError(f"{result} was run where nothing was to be")
+
+
+class DbtSession:
+    """One dbt project, parsed once, on which steps are run one after the other."""
+
+    def __init__(
+        self,
+        *,
+        project_folder: Path,
+        profiles_folder: Path,
+        target_folder: Path,
+        target: str,
+        spec: RunSpec,
+        on_event: Callable[[Any], None],
+    ) -> None:
+        self.project_folder = project_folder
+        self.target_folder = target_folder
+        self._spec = spec
+        self._on_event = on_event
+        self._state_folder: Path | None = None
+        self._common = [
+            "--project-dir",
+            str(project_folder),
+            "--profiles-dir",
+            str(profiles_folder),
+            "--profile",
+            PROFILE_NAME,
+            "--target",
+            target,
+            "--target-path",
+            str(target_folder),
+            "--log-path",
+            str(target_folder.parent / "dbt-logs"),
+            # Our own log lines come from the events; dbt's own loggers would format every debug event for nobody.
+            "--log-level",
+            "none",
+            "--log-level-file",
+            "none",
+            "--no-send-anonymous-usage-stats",
+            "--no-version-check",
+            "--no-use-colors",
+            "--vars",
+            json.dumps(dict(spec.vars)),
+        ]
+        self.manifest: Any = None
+        self._backend_pids: set[int] = set()
+        self._credentials: Any = None
+        self._note_sessions()
+
+    def parse(self) -> None:
+        """Parse the project, from the cache in the target folder where it is valid; raises ParseError with dbt's words."""
+        result = self._invoke(["parse", "--no-write-json"])
+        if not result.success:
+            raise ParseError(f"the project does not parse: {_words(result)}")
+        self.manifest = result.result
+
+    def defer_to(self, state_folder: Path) -> None:
+        """Resolve what is not selected against the manifest in `state_folder`."""
+        self._state_folder = state_folder
+
+    def plan(self, step: StepName) -> list[PlannedNode]:
+        """Return what `step` would run, chosen by dbt itself, without running it; raises RunnerError with dbt's words."""
+        planner = _Planner()
+        with _watching(planner, done=frozenset(), execute=False):
+            result = self._invoke([*self._arguments(step), "--no-write-json"])
+        if result.exception is not None:
+            raise RunnerError(f"the nodes of step {step} cannot be selected: {_words(result)}")
+        return planner.nodes
+
+    def run(self, step: StepName, *, done: frozenset[str], observer: Observer) -> StepResult:
+        """
+        Run one step that executes nodes; never raises but for a bug.
+
+        Nodes of `done` are left out unless something before them in dbt's graph is to be run again.
+        """
+        self._backend_pids.clear()
+        with _watching(observer, done=done, execute=True):
+            result = self._invoke(self._arguments(step))
+        return _step_result(result, Outcome.FAILED, None)
+
+    def generate_docs(self, *, compile_nodes: bool) -> StepResult:
+        """Make the docs of the whole project, whatever part of it this run was asked for."""
+        threads = ["--threads", str(self._spec.threads)]
+        how = "--compile" if compile_nodes else "--no-compile"
+        result = self._invoke([*_COMMANDS[StepName.DOCS], how, *threads])
+        errors = getattr(result.result, "errors", None)
+        told = SCRUBBER.scrub("; ".join(errors)) if errors else "the project does not compile"
+        return _step_result(result, Outcome.FAILED, told)
+
+    def cancel_queries(self) -> None:
+        """
+        End, on the server, the sessions that dbt has opened and that may still work for nobody.
+
+        dbt cancels queries itself when it is interrupted, but only those of its worker threads, and only if it gets that
+        far. A server goes on with a query whose client is gone until it wants to send rows.
+        """
+        sessions = sorted(self._backend_pids)
+        if not sessions or self._credentials is None:
+            return
+        from dbt.adapters.redshift.connections import get_connection_method  # noqa: PLC0415 - see _invoke
+
+        try:
+            connection = get_connection_method(self._credentials)()
+            with contextlib.closing(connection), contextlib.closing(connection.cursor()) as cursor:
+                for pid in sessions:
+                    cursor.execute(f"select pg_terminate_backend({int(pid)})")
+        except Exception as error:  # noqa: BLE001 - the driver raises what it likes, and the run is ending anyway
+            _LOG.warning("the queries of sessions %s could not be cancelled: %s", sessions, error)
+            return
+        self._backend_pids.clear()
+        _LOG.info("sessions %s on the warehouse were ended", sessions)
+
+    def _note_sessions(self) -> None:
+        from dbt.adapters.redshift.connections import RedshiftConnectionManager  # noqa: PLC0415 - see _invoke
+
+        open_connection = RedshiftConnectionManager.open.__func__  # type: ignore[attr-defined]
+        session = self
+
+        def open_and_note(manager: Any, connection: Any) -> Any:
+            opened = open_connection(manager, connection)
+            session._credentials = opened.credentials  # noqa: SLF001 - this session
+            pid = getattr(opened, "backend_pid", None)
+            if pid:
+                session._backend_pids.add(pid)  # noqa: SLF001 - this session
+            return opened
+
+        RedshiftConnectionManager.open = classmethod(open_and_note)  # type: ignore[method-assign, assignment]
+
+    def _arguments(self, step: StepName) -> list[str]:
+        spec = self._spec
+        arguments = [*_COMMANDS[step], "--threads", str(spec.threads)]
+        if spec.selector is not None:
+            arguments += ["--selector", spec.selector]
+        if spec.select:
+            arguments += ["--select", *spec.select]
+        if spec.exclude:
+            arguments += ["--exclude", *spec.exclude]
+        if spec.full_refresh and step in _TAKES_FULL_REFRESH:
+            arguments.append("--full-refresh")
+        if self._state_folder is not None and step in _BUILDING:
+            arguments += ["--defer", "--state", str(self._state_folder)]
+        return arguments
+
+    def _invoke(self, arguments: list[str]) -> Any:
+        from dbt.cli.main import dbtRunner  # noqa: PLC0415 - seconds of import that a wrong setting need not wait for
+
+        log.configure()
+        return dbtRunner(manifest=self.manifest, callbacks=[self._on_event]).invoke([*arguments, *self._common])
+
+
+def load() -> dict[str, str]:
+    """Import dbt and the adapter, and return their versions."""
+    from dbt.adapters.redshift.__version__ import version as redshift_version  # noqa: PLC0415 - see _invoke
+    from dbt.cli.main import dbtRunner  # noqa: F401, PLC0415 - see _invoke
+    from dbt.version import __version__ as core_version  # noqa: PLC0415 - see _invoke
+
+    return {"dbt_core": core_version, "dbt_redshift": redshift_version}
+
+
+@contextlib.contextmanager
+def _watching(observer: Observer, *, done: frozenset[str], execute: bool) -> Iterator[None]:
+    """
+    While it is open, tell `observer` of nodes, leave done ones out, and run none if not `execute`.
+
+    dbt has no event that names what was selected, and `dbt ls` selects by other rules than the commands do. Its event for a
+    node that finished comes for each batch of a microbatch model too, and not at all where a thread breaks. So three methods
+    are wrapped: the one that makes the selection (dbt's own `retry` replaces the queue made from it), the one that runs a
+    command, and the one that runs a node.
+    """
+    from dbt.graph.selector import NodeSelector  # noqa: PLC0415 - see _invoke
+    from dbt.task.run import MicrobatchBatchRunner  # noqa: PLC0415 - see _invoke
+    from dbt.task.runnable import GraphRunnableTask  # noqa: PLC0415 - see _invoke
+
+    asked: set[str] = set()
+    left_out: set[str] = set()
+    originals = NodeSelector.get_selected, GraphRunnableTask.run, GraphRunnableTask.call_runner
+
+    def get_selected(selector: Any, *arguments: Any, **options: Any) -> set[str]:
+        selected: set[str] = originals[0](selector, *arguments, **options)
+        asked.update(selected)
+        kept = _closed(selector.full_graph.graph, selector.manifest, selected, done)
+        left_out.update(kept)
+        return selected - kept
+
+    def run(task: Any) -> Any:
+        initialize = task._runtime_initialize  # noqa: SLF001 - see above
+
+        def initialize_and_tell() -> None:
+            initialize()
+            observer.planned(_planned_nodes(task.manifest, asked), frozenset(left_out))
+
+        task._runtime_initialize = initialize_and_tell  # noqa: SLF001 - see above
+        if execute:
+            return originals[1](task)
+        initialize_and_tell()
+        return task.get_result(results=[], elapsed_time=0.0, generated_at=datetime.now(UTC).replace(tzinfo=None))
+
+    def call_runner(task: Any, runner: Any) -> Any:
+        if isinstance(runner, MicrobatchBatchRunner):
+            return originals[2](task, runner)
+        observer.started(runner.node.unique_id)
+        result = originals[2](task, runner)
+        observer.finished(result)
+        return result
+
+    NodeSelector.get_selected = get_selected  # type: ignore[method-assign]
+    GraphRunnableTask.run = run  # type: ignore[method-assign]
+    GraphRunnableTask.call_runner = call_runner  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        NodeSelector.get_selected = originals[0]  # type: ignore[method-assign]
+        GraphRunnableTask.run = originals[1]  # type: ignore[method-assign]
+        GraphRunnableTask.call_runner = originals[2]  # type: ignore[method-assign]
+
+
+def _closed(graph: Any, manifest: Any, selected: set[str], finished: frozenset[str]) -> frozenset[str]:
+    """Return the part of `finished` before which nothing is to be run again; also what no longer is selected drops out."""
+    import networkx  # noqa: PLC0415 - see _invoke
+
+    kept = finished & selected
+    if not kept:
+        return frozenset()
+    again: set[str] = set()
+    for unique_id in selected - kept:
+        if unique_id in graph:
+            again |= networkx.descendants(graph, unique_id)
+        unit_test = manifest.unit_tests.get(unique_id)
+        if unit_test is not None:
+            # dbt runs a unit test as part of its model, which is not in the graph as the test's child.
+            again |= {model for model in unit_test.depends_on.nodes[:1]}
+            again |= {child for model in unit_test.depends_on.nodes[:1] for child in networkx.descendants(graph, model)}
+    return frozenset(kept - again)
+
+
+def _planned_nodes(manifest: Any, asked: set[str]) -> list[PlannedNode]:
+    nodes = []
+    for unique_id in asked:
+        node = _node(manifest, unique_id)
+        if node.resource_type in _NOT_EXECUTED or getattr(node, "is_ephemeral_model", False):
+            continue
+        nodes.append(
+            PlannedNode(
+                unique_id=unique_id,
+                resource_type=str(node.resource_type),
+                name=node.name if node.resource_type != "source" else f"{node.source_name}.{node.name}",
+                attached_node=_attached_node(node),
+            )
+        )
+    return nodes
+
+
+def _node(manifest: Any, unique_id: str) -> Any:
+    for kind in (
+        manifest.nodes,
+        manifest.sources,
+        manifest.unit_tests,
+        manifest.exposures,
+        manifest.saved_queries,
+        manifest.functions,
+        manifest.metrics,
+        manifest.semantic_models,
+    ):
+        if unique_id in kind:
+            return kind[unique_id]
+    raise RunnerError(f"dbt selected {unique_id!r}, which is not in its manifest")
+
+
+def _attached_node(node: Any) -> str | None:
+    if node.resource_type == "unit_test":
+        return next(iter(node.depends_on.nodes), None)
+    if node.resource_type != "test":
+        return None
+    attached: str | None = getattr(node, "attached_node", None) or next(iter(node.depends_on.nodes), None)
+    return attached
+
+
+def _words(result: Any) -> str:
+    error = result.exception
+    if error is None:
+        return "dbt gave no reason"
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    return SCRUBBER.scrub(str(error)).strip() or type(error).__name__
+
+
+def _step_result(result: Any, otherwise: Outcome, message: str | None) -> StepResult:
+    results = list(getattr(result.result, "results", None) or [])
+    if result.exception is not None:
+        return StepResult(outcome=Outcome.ERROR, message=_words(result), results=results)
+    if not result.success:
+        return StepResult(outcome=otherwise, message=message, results=results)
+    return StepResult(outcome=Outcome.SUCCESS, message=None, results=results)

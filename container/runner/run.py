@@ -1,0 +1,405 @@
+"""One attempt of one run, from its settings to its exit code."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import threading
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from runner import dbt_session, log
+from runner.clock import now
+from runner.credentials import Warehouse, credentials_source
+from runner.dbt_session import DbtSession
+from runner.endings import Endings
+from runner.events import EventReader
+from runner.fingerprint import code_fingerprint, combined
+from runner.log import SCRUBBER
+from runner.metrics import metric_lines, write_metrics
+from runner.nodes import KEPT_SQL, NodeLedger, NodeResult, compiled_path
+from runner.outcome import DONE, ExitCode, NodeStatus, Outcome, RunnerError, SettingsError
+from runner.parse_cache import ParseCache
+from runner.pipeline import Pipeline
+from runner.profile import profile_environment, write_profile
+from runner.publish import docs_uploads, step_uploads, switch_latest, upload_all
+from runner.record import FORMAT_VERSION, AttemptRecord, attempt_folder
+from runner.report import Report
+from runner.resume import Resume, next_attempt, read_resume
+from runner.run_spec import Policy, RunSpec, run_spec_from
+from runner.settings import Settings
+from runner.store import ALWAYS_CHECK, AlreadyExists, Store, Upload
+
+_LOG = logging.getLogger("runner")
+_SECONDS_FOR_THE_END = 60.0
+"""How long the end of a run waits for S3 when nobody is stopping it."""
+_MOST_ATTEMPTS_AT_A_NUMBER = 20
+
+
+class Run:
+    """One attempt; `execute` is called once, `conclude` by whoever ends it first."""
+
+    def __init__(self, settings: Settings, endings: Endings) -> None:
+        self._settings = settings
+        self._endings = endings
+        self._started = time.monotonic()
+        self._started_at = now()
+        self._store = Store(settings.deployment.bucket, f"{settings.deployment.project}/")
+        self._conclusion = threading.Lock()
+        self._exit_code: ExitCode | None = None
+        self._record: AttemptRecord | None = None
+        self._start: dict[str, Any] = {}
+        self._ledger: NodeLedger | None = None
+        self._pipeline: Pipeline | None = None
+        self._results_folder = settings.scratch_folder / "results"
+        self._spec = RunSpec()
+        self._resume = Resume()
+
+    def execute(self) -> ExitCode:
+        """Do all of it; raises SettingsError only where there is no record yet to say it in."""
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="prepare") as pool:
+            # Importing dbt takes seconds of CPU, S3 and the credentials take seconds of waiting.
+            loading: Future[dict[str, str]] = pool.submit(dbt_session.load)
+            self._begin()
+            self._endings.conclude = self._conclude_from_outside
+            try:
+                self._build(loading)
+            except KeyboardInterrupt:
+                return self._conclude(Outcome.INTERRUPTED, self._endings.reason or "interrupted")
+            except RunnerError as error:
+                if self._endings.reason:
+                    return self._conclude(Outcome.INTERRUPTED, self._endings.reason)
+                _LOG.error("%s", error)  # noqa: TRY400 - the message is made for the reader, the traceback is not
+                return self._conclude(Outcome.ERROR, str(error))
+            except Exception as error:
+                _LOG.exception("the runner has a bug")
+                return self._conclude(Outcome.ERROR, f"the runner has a bug: {type(error).__name__}: {error}")
+        return self._conclude(*self._outcome())
+
+    def _begin(self) -> None:
+        """Claim the attempt by its start.json, before credentials are fetched: their failure must leave a record too."""
+        settings, deployment = self._settings, self._settings.deployment
+        self._spec = run_spec_from(
+            ("spec of RUNNER_DEPLOYMENT", deployment.spec),
+            (settings.spec_uri or "RUNNER_SPEC", self._launched_spec()),
+        )
+        self._endings.set_deadline(self._spec.deadline_seconds)
+        fingerprint = code_fingerprint(settings.project_folder)
+        resume_key = combined(
+            fingerprint,
+            deployment.environment,
+            deployment.schema,
+            deployment.credentials,
+            self._spec.vars,
+            self._spec.full_refresh,
+            self._spec.defer_state,
+        )
+        for _ in range(_MOST_ATTEMPTS_AT_A_NUMBER):
+            attempt = settings.attempt or next_attempt(self._store, settings.run_id)
+            self._resume = read_resume(
+                self._store, settings.run_id, attempt, resume_key=resume_key, start_over=self._spec.start_over
+            )
+            self._start = self._start_content(attempt, fingerprint, resume_key)
+            record = AttemptRecord(self._store, run_id=settings.run_id, attempt=attempt)
+            try:
+                record.start(self._start)
+            except AlreadyExists as error:
+                if settings.attempt is not None:
+                    raise SettingsError(f"attempt {attempt} of run {settings.run_id!r} has a writer already: {error}") from error
+                continue
+            self._record, self._ledger = record, NodeLedger(record)
+            self._say_how_it_resumes()
+            return
+        raise SettingsError(f"no free attempt number was found for run {settings.run_id!r}")
+
+    def _build(self, loading: Future[dict[str, str]]) -> None:
+        settings, deployment, spec = self._settings, self._settings.deployment, self._spec
+        warehouse = credentials_source(deployment.credentials).fetch()
+        if warehouse.password is not None:
+            SCRUBBER.hide(warehouse.password)
+        environment = profile_environment(warehouse, environment=deployment.environment, schema=deployment.schema)
+        os.environ.update(environment)
+        scratch = settings.scratch_folder
+        write_profile(scratch / "profiles", warehouse=warehouse, target=deployment.environment)
+        target_folder = scratch / "target"
+        cache = ParseCache(self._store, self._cache_key(warehouse), target_folder)
+        cache.fetch()
+        loading.result()
+        # A dependency of dbt has added a handler to the root logger meanwhile.
+        log.configure()
+        if self._endings.reason:
+            raise KeyboardInterrupt
+        events = EventReader()
+        session = DbtSession(
+            project_folder=settings.project_folder,
+            profiles_folder=scratch / "profiles",
+            target_folder=target_folder,
+            target=deployment.environment,
+            spec=spec,
+            on_event=events,
+        )
+        self._endings.cancel_queries = session.cancel_queries
+        if spec.defer_state is not None:
+            session.defer_to(self._deferred_state(spec.defer_state))
+        began = time.monotonic()
+        with self._endings.interruptible():
+            session.parse()
+        cache.keep()
+        _LOG.info("the project is parsed", extra={"seconds": round(time.monotonic() - began, 3), "cached": cache.found})
+        assert self._record is not None and self._ledger is not None  # noqa: S101, PT018 - set by _begin
+        self._pipeline = Pipeline(
+            session=session,
+            steps=spec.steps,
+            record=self._record,
+            ledger=self._ledger,
+            events=events,
+            results_folder=self._results_folder,
+            done=lambda step: self._resume.done.get(step, {}),
+            endings=self._endings,
+        )
+        self._pipeline.run()
+
+    def _outcome(self) -> tuple[Outcome, str | None]:
+        endings = self._pipeline.endings if self._pipeline else []
+        required = [ending for ending in endings if ending.step.policy is Policy.MUST_PASS]
+        interrupted = [ending for ending in required if ending.outcome in {Outcome.INTERRUPTED, Outcome.SKIPPED}]
+        if self._endings.reason and interrupted:
+            return Outcome.INTERRUPTED, self._endings.reason
+        for outcome in (Outcome.ERROR, Outcome.FAILED):
+            for ending in required:
+                if ending.outcome is outcome:
+                    return outcome, f"step {ending.step.name}: {ending.message}"
+        return Outcome.SUCCESS, None
+
+    def _conclude_from_outside(self, reason: str, within_seconds: float) -> None:
+        """End the record while the main thread hangs."""
+        if self._pipeline is not None:
+            self._pipeline.abandon(reason)
+        self._conclude(Outcome.INTERRUPTED, reason, within_seconds=within_seconds)
+
+    def _conclude(self, outcome: Outcome, reason: str | None, *, within_seconds: float = _SECONDS_FOR_THE_END) -> ExitCode:
+        """Publish, write the end of the record, and return the exit code; a second call only returns it."""
+        with self._conclusion:
+            if self._exit_code is None:
+                self._exit_code = _EXIT_CODES[outcome]
+                if self._record is not None and self._ledger is not None:
+                    seconds = self._endings.seconds_left(within_seconds)
+                    self._write_the_end(self._record, self._ledger, outcome, reason, seconds)
+            return self._exit_code
+
+    def _write_the_end(
+        self, record: AttemptRecord, ledger: NodeLedger, outcome: Outcome, reason: str | None, seconds: float
+    ) -> None:
+        until = time.monotonic() + seconds
+        deployment, endings = self._settings.deployment, self._pipeline.endings if self._pipeline else []
+        exit_code = _EXIT_CODES[outcome]
+        headline = _headline(outcome, reason, ledger.results(), deployment.project)
+        level = logging.INFO if outcome is Outcome.SUCCESS else logging.ERROR
+        docs_prefix = f"docs/{record.run_id}-{record.attempt:04d}/"
+        docs = docs_uploads(self._results_folder, endings, docs_prefix)
+        ended_at, took = now(), time.monotonic() - self._started
+        report = Report(
+            start=self._start,
+            outcome=outcome.value,
+            headline=headline,
+            ended_at=ended_at,
+            seconds=took,
+            endings=endings,
+            results=ledger.results(),
+            counts=ledger.counts(),
+            docs_link=f"../../../../{docs_prefix}index.html" if docs else None,
+        )
+        docs_are_there = bool(docs) and upload_all(self._store, docs, within_seconds=seconds / 2)
+        upload_all(
+            self._store,
+            [
+                *step_uploads(self._results_folder, record.folder),
+                *_sql_uploads(ledger, record.folder),
+                Upload(key=f"{record.folder}report.html", source=report.html().encode(), cache_control=ALWAYS_CHECK),
+            ],
+            within_seconds=max(1.0, (until - time.monotonic()) / 2),
+        )
+        published = f"{deployment.project}/{docs_prefix}" if docs_are_there else None
+        error = switch_latest(
+            self._store, run_id=record.run_id, attempt=record.attempt, outcome=outcome.value, docs_prefix=published
+        )
+        if error:
+            _LOG.error("latest.json still points to an earlier run: %s", error)
+        ending = {"outcome": outcome.value, "exit_code": int(exit_code), "headline": headline}
+        record.event("run_finished", **ending)
+        record.end(
+            {
+                "format_version": FORMAT_VERSION,
+                "run_id": record.run_id,
+                "attempt": record.attempt,
+                "started_at": self._started_at,
+                "ended_at": ended_at,
+                **ending,
+                "seconds": round(took, 3),
+                "steps": [entry.as_json() for entry in endings],
+                "nodes": ledger.as_json(),
+                "counts": ledger.counts(),
+                "docs": {"prefix": published} if published else None,
+            },
+            within_seconds=max(1.0, until - time.monotonic()),
+        )
+        write_metrics(
+            metric_lines(
+                environment=deployment.environment,
+                project=deployment.project,
+                run_id=record.run_id,
+                attempt=record.attempt,
+                outcome=outcome.value,
+                seconds=took,
+                endings=endings,
+                ledger=ledger,
+            )
+        )
+        _LOG.log(level, "%s", headline, extra={**ending, "seconds": round(took, 3), "record": self._store.uri(record.folder)})
+
+    def _launched_spec(self) -> Mapping[str, Any]:
+        uri = self._settings.spec_uri
+        if uri is None:
+            return self._settings.spec
+        prefix = self._store.uri("")
+        if not uri.startswith(prefix):
+            raise SettingsError(f"RUNNER_SPEC_URI must begin with {prefix}, got {uri!r}")
+        body = self._store.get(uri.removeprefix(prefix))
+        if body is None:
+            raise SettingsError(f"RUNNER_SPEC_URI names {uri}, where there is nothing")
+        try:
+            value = json.loads(body)
+        except ValueError as error:
+            raise SettingsError(f"{uri} is not JSON: {error}") from error
+        if not isinstance(value, dict):
+            raise SettingsError(f"{uri} must hold a JSON object")
+        return value
+
+    def _start_content(self, attempt: int, fingerprint: str, resume_key: str) -> dict[str, Any]:
+        settings, deployment = self._settings, self._settings.deployment
+        task = _task_metadata()
+        code = {"image": deployment.image or task.get("image"), "git_commit": deployment.git_commit, "fingerprint": fingerprint}
+        content: dict[str, Any] = {
+            "format_version": FORMAT_VERSION,
+            "project": deployment.project,
+            "environment": deployment.environment,
+            "run_id": settings.run_id,
+            "attempt": attempt,
+            "started_at": self._started_at,
+            "writer": secrets.token_hex(8),
+            "code": {name: value for name, value in code.items() if value is not None},
+            "resume_key": resume_key,
+            "launched_by": dict(settings.launched_by),
+            "spec": self._spec.as_json(),
+            "versions": {name: metadata.version(name) for name in ("dbt-core", "dbt-redshift")},
+            "resumes": self._resume.as_json(),
+        }
+        if task.get("task_arn"):
+            content["task_arn"] = task["task_arn"]
+        if task.get("log"):
+            content["log"] = task["log"]
+        if self._resume.starts_over:
+            content["starts_over"] = self._resume.starts_over
+        return content
+
+    def _say_how_it_resumes(self) -> None:
+        if self._resume.starts_over:
+            _LOG.warning("earlier attempts count for nothing: %s", self._resume.starts_over)
+        elif self._resume.attempt is not None:
+            done = len({unique_id for nodes in self._resume.done.values() for unique_id in nodes})
+            _LOG.info("attempt %d is continued: %d nodes are done already", self._resume.attempt, done)
+
+    def _cache_key(self, warehouse: Warehouse) -> str:
+        deployment = self._settings.deployment
+        connection = repr(warehouse)
+        return combined(
+            self._start["code"]["fingerprint"], connection, deployment.environment, deployment.schema, self._spec.vars
+        )
+
+    def _deferred_state(self, uri: str) -> Path:
+        """Fetch the manifest that nodes which are not selected are resolved against."""
+        bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+        body = Store(bucket, "").get(f"{prefix.rstrip('/')}/manifest.json")
+        if body is None:
+            raise SettingsError(f"defer_state names {uri}, where there is no manifest.json")
+        folder = self._settings.scratch_folder / "state"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "manifest.json").write_bytes(body)
+        return folder
+
+
+_EXIT_CODES = {
+    Outcome.SUCCESS: ExitCode.SUCCESS,
+    Outcome.FAILED: ExitCode.FAILED,
+    Outcome.ERROR: ExitCode.DID_NOT_FINISH,
+    Outcome.INTERRUPTED: ExitCode.DID_NOT_FINISH,
+}
+
+
+def _headline(outcome: Outcome, reason: str | None, results: Sequence[NodeResult], project: str) -> str:
+    """Return the run in one sentence: what failed first, in the database's words, or how much was done."""
+    number = len({result.unique_id for result in results})
+    done = len({result.unique_id for result in results if result.status in DONE})
+    if outcome is Outcome.SUCCESS:
+        warned = sum(result.status is NodeStatus.WARN for result in results)
+        others = sum(result.status not in DONE for result in results)
+        told = [f"{warned} with a warning"] if warned else []
+        told += [f"{others} not in order, which is only reported"] if others else []
+        return f"{project} is done: {done} of {number} nodes{', ' if told else ''}{', '.join(told)}"
+    broken = [result for result in results if result.status in {NodeStatus.ERROR, NodeStatus.FAIL}]
+    if outcome is Outcome.FAILED and broken:
+        # Freshness only reports by default, so what failed in a later step says more.
+        first = next((result for result in broken if result.step != "source_freshness"), broken[0])
+        words = _first_line(first.message)
+        others = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
+        return f"{first.resource_type.replace('_', ' ')} {first.name} failed: {words}{others}"
+    if outcome is Outcome.INTERRUPTED:
+        return f"the run was stopped after {done} of {number} nodes: {reason}"
+    return f"{_first_line(reason)}"
+
+
+def _first_line(message: str | None) -> str:
+    lines = [line.strip() for line in (message or "no message").splitlines() if line.strip()]
+    # dbt begins with "Database Error in model x (path)"; the database's own words are on the next line.
+    return " ".join(lines[1:2] or lines[:1]) if lines[0].startswith(("Database Error in", "Compilation Error in")) else lines[0]
+
+
+def _sql_uploads(ledger: NodeLedger, folder: str) -> list[Upload]:
+    return [
+        Upload(key=f"{folder}{compiled_path(result.step, result.unique_id)}", source=result.compiled_code.encode())
+        for result in ledger.results()
+        if result.compiled_code is not None and result.status in KEPT_SQL
+    ]
+
+
+def _task_metadata() -> dict[str, Any]:
+    """
+    Return what ECS tells a container about itself: task_arn, image, and log with group and stream.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-metadata-endpoint-v4-fargate.html; nothing of it is
+    needed, so a run outside ECS, or one whose endpoint does not answer, goes on without.
+    """
+    uri = os.environ.get("ECS_CONTAINER_METADATA_URI_V4", "")
+    if urllib.parse.urlsplit(uri).scheme != "http":
+        return {}
+    try:
+        with urllib.request.urlopen(uri, timeout=2) as answer:  # noqa: S310 - the scheme is checked above
+            container = json.load(answer)
+    except (OSError, ValueError) as error:
+        _LOG.warning("ECS does not tell which task this is: %s", error)
+        return {}
+    options = container.get("LogOptions") or {}
+    log_place = {"group": options.get("awslogs-group"), "stream": options.get("awslogs-stream")}
+    return {
+        "task_arn": (container.get("Labels") or {}).get("com.amazonaws.ecs.task-arn"),
+        "image": container.get("Image"),
+        "log": {name: text for name, text in log_place.items() if text},
+    }
