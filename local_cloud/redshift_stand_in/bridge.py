@@ -23,6 +23,7 @@ _LOG = logging.getLogger("redshift_stand_in.bridge")
 _PROTOCOL_3 = 196608
 _CANCEL_REQUEST = 80877102
 _SSL_REQUEST = 80877103
+_GSS_REQUEST = 80877104
 # What PostgreSQL accepts of redshift_connector's start-up parameters; the others (client_protocol_version, driver_version,
 # os_version, plugin_name, provider_type, ...) end the connection there.
 _STARTUP_PARAMETERS = frozenset(
@@ -72,6 +73,10 @@ class Bridge:
     async def _startup_message(self, reader: StreamReader, writer: StreamWriter) -> tuple[int, bytes]:
         """The start-up or cancel message, after TLS where the client asked for it."""
         code, body = await _read_startup_packet(reader)
+        if code == _GSS_REQUEST:
+            writer.write(b"N")
+            await writer.drain()
+            code, body = await _read_startup_packet(reader)
         encrypted = code == _SSL_REQUEST
         if encrypted:
             writer.write(b"S")
@@ -157,8 +162,7 @@ async def _server_to_client(reader: StreamReader, writer: StreamWriter) -> None:
         if kind == b"S" and body.startswith(b"server_version\0"):
             body = b"server_version\0" + _REDSHIFT_VERSION + b"\0"
         writer.write(_message(kind, body))
-        if not reader.at_eof():
-            await writer.drain()
+        await writer.drain()
     while chunk := await reader.read(_COPY_BYTES):
         writer.write(chunk)
         await writer.drain()

@@ -118,6 +118,10 @@ $$;
 create or replace function pg_catalog.trunc(moment timestamp) returns date language sql immutable as $$ select moment::date $$;
 create or replace function pg_catalog.date_cmp(a date, b date) returns int language sql immutable as $$ select sign(a - b)::int $$;
 
+-- PostgreSQL makes a date a timestamp with time zone here.
+create or replace function pg_catalog.date_trunc(part text, day date) returns timestamp language sql immutable as
+  $$ select date_trunc(part, day::timestamp) $$;
+
 -- Text
 
 create or replace function pg_catalog.len(text) returns int language sql immutable as $$ select length($1) $$;
