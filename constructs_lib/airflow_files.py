@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 
-from aws_cdk import RemovalPolicy, Stack
+from aws_cdk import DefaultStackSynthesizer, RemovalPolicy, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_deployment as s3_deployment
 from constructs import Construct
+
+from constructs_lib.findings import acknowledge, acknowledge_wildcards
 
 
 class AirflowFiles(Construct):
@@ -48,6 +50,7 @@ class AirflowFiles(Construct):
             retain_on_delete=False,
         )
         deployment.node.add_dependency(role)
+        self._acknowledge_function()
 
     def _define_role(self, bucket: s3.IBucket, folder: str, log_group: logs.LogGroup) -> iam.Role:
         role = iam.Role(
@@ -58,11 +61,15 @@ class AirflowFiles(Construct):
         )
         stack = Stack.of(self)
         # What `cdk deploy` uploads before a stack is deployed, in the bucket of the account's bootstrap stack.
-        uploads = f"cdk-{stack.synthesizer.bootstrap_qualifier or 'hnb659fds'}-assets-{stack.account}-{stack.region}"
-        uploads_bucket = s3.Bucket.from_bucket_name(self, "Uploads", uploads)
+        qualifier = (
+            self.node.try_get_context("@aws-cdk/core:bootstrapQualifier") or DefaultStackSynthesizer.DEFAULT_QUALIFIER
+        )
+        uploads_bucket_name = f"cdk-{qualifier}-assets-{stack.account}-{stack.region}"
+        uploads = s3.Bucket.from_bucket_name(self, "Uploads", uploads_bucket_name).arn_for_objects("*")
+        files = bucket.arn_for_objects(f"{folder}/*")
         for actions, resource_arn in (
-            (["s3:GetObject"], uploads_bucket.arn_for_objects("*")),
-            (["s3:GetObject", "s3:PutObject", "s3:DeleteObject"], bucket.arn_for_objects(f"{folder}/*")),
+            (["s3:GetObject"], uploads),
+            (["s3:GetObject", "s3:PutObject", "s3:DeleteObject"], files),
             (["logs:CreateLogStream", "logs:PutLogEvents"], log_group.log_group_arn),
         ):
             role.add_to_policy(iam.PolicyStatement(actions=actions, resources=[resource_arn]))
@@ -73,4 +80,17 @@ class AirflowFiles(Construct):
                 conditions={"StringLike": {"s3:prefix": [f"{folder}/*", folder]}},
             )
         )
+        acknowledge_wildcards(
+            role,
+            {
+                uploads: "What is uploaded is named after its content: a policy for one name would change with every deploy.",
+                files: "This folder is ours, whatever its files are.",
+            },
+        )
         return role
+
+    def _acknowledge_function(self) -> None:
+        # CDK keeps one such function for all deployments of a stack and gives no access to it.
+        for construct in Stack.of(self).node.children:
+            if construct.node.id.startswith("Custom::CDKBucketDeployment"):
+                acknowledge(construct, {"AwsSolutions-L1": "CDK chooses its function's runtime."})

@@ -10,7 +10,7 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from constructs_lib.findings import acknowledge
+from constructs_lib.findings import acknowledge, acknowledge_wildcards
 from constructs_lib.task_size import TaskSize
 from constructs_lib.warehouse_credentials import WarehouseCredentials, grant_read
 
@@ -83,9 +83,8 @@ class DbtTask(Construct):
                 "AwsSolutions-ECS2": "The one variable says where credentials are, never what they are; the rest is public."
             },
         )
-        acknowledge(
-            self.execution_role,
-            {"AwsSolutions-IAM5[Resource::*]": "ecr:GetAuthorizationToken cannot be restricted to a repository."},
+        acknowledge_wildcards(
+            self.execution_role, {"*": "ecr:GetAuthorizationToken cannot be restricted to a repository."}
         )
         grant_read(credentials, self.task_role)
         self._grant_artifacts(artifacts, project_prefix)
@@ -108,10 +107,10 @@ class DbtTask(Construct):
 
     def _grant_artifacts(self, artifacts: s3.IBucket, project_prefix: str) -> None:
         # grant_read_write() would add deletion and the listing of other projects' prefixes.
-        self.task_role.add_to_policy(
-            iam.PolicyStatement(
-                actions=["s3:GetObject", "s3:PutObject"], resources=[artifacts.arn_for_objects(f"{project_prefix}*")]
-            )
+        objects = artifacts.arn_for_objects(f"{project_prefix}*")
+        self.task_role.add_to_policy(iam.PolicyStatement(actions=["s3:GetObject", "s3:PutObject"], resources=[objects]))
+        acknowledge_wildcards(
+            self.task_role, {objects: "The project's own part of the bucket; run ids are made at run time."}
         )
         self.task_role.add_to_policy(
             iam.PolicyStatement(

@@ -7,7 +7,7 @@ from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from constructs_lib.findings import acknowledge
+from constructs_lib.findings import acknowledge_wildcards
 
 _PUSH_ACTIONS = (
     # As the bootstrap stack's own publishing role has them.
@@ -81,6 +81,4 @@ class ImageRegistry(Construct):
             )
         )
         ecr.AuthorizationToken.grant_read(role)
-        acknowledge(
-            role, {"AwsSolutions-IAM5[Resource::*]": "ecr:GetAuthorizationToken cannot be restricted to a repository."}
-        )
+        acknowledge_wildcards(role, {"*": "ecr:GetAuthorizationToken cannot be restricted to a repository."})

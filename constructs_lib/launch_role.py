@@ -9,6 +9,8 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from constructs_lib.findings import acknowledge_wildcards
+
 
 class LaunchRole(Construct):
     """
@@ -48,16 +50,23 @@ class LaunchRole(Construct):
         stack = Stack.of(self)
         on_cluster = {"ArnEquals": {"ecs:cluster": cluster.cluster_arn}}
         # A bare family is refused since October 2024 (aws-cdk#30368): the ARN must name revisions.
-        self._allow(
-            "ecs:RunTask",
-            stack.format_arn(service="ecs", resource="task-definition", resource_name=f"{task_definition.family}:*"),
-            conditions=on_cluster,
+        revisions = stack.format_arn(
+            service="ecs", resource="task-definition", resource_name=f"{task_definition.family}:*"
         )
+        self._allow("ecs:RunTask", revisions, conditions=on_cluster)
         tasks = stack.format_arn(service="ecs", resource="task", resource_name=f"{cluster.cluster_name}/*")
         self._allow("ecs:DescribeTasks", tasks)
         self._allow("ecs:StopTask", tasks)
         # ListTasks knows no resource but container instances, which Fargate does not have.
         self._allow("ecs:ListTasks", "*", conditions=on_cluster)
+        acknowledge_wildcards(
+            self.role,
+            {
+                "*": "ecs:ListTasks cannot be restricted but by the cluster, which its condition does.",
+                revisions: "Every revision of this family, also the one that a run was planned with before a deploy.",
+                tasks: "The ids of tasks are made when they start.",
+            },
+        )
         for role in (task_definition.task_role, task_definition.obtain_execution_role()):
             self._allow(
                 "iam:PassRole",
@@ -71,8 +80,14 @@ class LaunchRole(Construct):
         self._allow("logs:GetLogEvents", log_group.log_group_arn)
 
     def _allow_records(self, artifacts: s3.IBucket, project_prefix: str) -> None:
-        self._allow("s3:GetObject", artifacts.arn_for_objects(f"{project_prefix}*"))
-        self._allow("s3:PutObject", artifacts.arn_for_objects(f"{project_prefix}runs/*/spec.json"))
+        records = artifacts.arn_for_objects(f"{project_prefix}*")
+        specs = artifacts.arn_for_objects(f"{project_prefix}runs/*/spec.json")
+        self._allow("s3:GetObject", records)
+        self._allow("s3:PutObject", specs)
+        acknowledge_wildcards(
+            self.role,
+            dict.fromkeys((records, specs), "The project's own part of the bucket; run ids are made at run time."),
+        )
         self._allow(
             "s3:ListBucket", artifacts.bucket_arn, conditions={"StringLike": {"s3:prefix": f"{project_prefix}*"}}
         )

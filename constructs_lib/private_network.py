@@ -58,10 +58,10 @@ class PrivateNetwork(Construct):
             subnet_configuration=[ec2.SubnetConfiguration(name="Private", subnet_type=ec2.SubnetType.PRIVATE_ISOLATED)],
             gateway_endpoints={"S3": ec2.GatewayVpcEndpointOptions(service=ec2.GatewayVpcEndpointAwsService.S3)},
         )
-        self._define_endpoints(credentials_services)
+        self._define_endpoints(cidr, credentials_services)
         self._define_flow_logs(flow_log_retention, log_removal_policy)
 
-    def _define_endpoints(self, credentials_services: Sequence[str]) -> None:
+    def _define_endpoints(self, cidr: str, credentials_services: Sequence[str]) -> None:
         security_group = ec2.SecurityGroup(
             self,
             "EndpointSecurityGroup",
@@ -69,11 +69,7 @@ class PrivateNetwork(Construct):
             description="AWS endpoints, reached from inside the VPC",
             allow_all_outbound=False,
         )
-        security_group.add_ingress_rule(ec2.Peer.ipv4(self.vpc.vpc_cidr_block), ec2.Port.HTTPS, "from inside the VPC")
-        acknowledge(
-            security_group,
-            {"CdkNagValidationFailure": "The address range is the VPC's own, known when it is deployed."},
-        )
+        security_group.add_ingress_rule(ec2.Peer.ipv4(cidr), ec2.Port.HTTPS, "from inside the VPC")
         services = {**_ENDPOINTS_OF_EVERY_TASK, **dict(_ENDPOINTS[service] for service in sorted(credentials_services))}
         for endpoint_id, service in services.items():
             self.vpc.add_interface_endpoint(

@@ -3,7 +3,9 @@
 import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_ecs as ecs
+from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_deployment as s3_deployment
+from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from constructs_lib.airflow_files import AirflowFiles
@@ -14,7 +16,13 @@ from constructs_lib.private_network import PrivateNetwork
 from constructs_lib.repository import REPOSITORY
 from constructs_lib.warehouse_credentials import services
 from stacks import names
-from stacks.settings import Environment, ExistingNetwork
+from stacks.settings import Environment, ExistingNetwork, OwnNetwork
+
+_ARTIFACTS_BUCKET_NAME = "ArtifactsBucketName"
+_CLUSTER_NAME = "ClusterName"
+_ALERT_TOPIC_NAME = "AlertTopicName"
+_VPC_ID = "VpcId"
+_SUBNET_ID = "SubnetId"
 
 
 class EnvironmentStack(cdk.Stack):
@@ -31,17 +39,21 @@ class EnvironmentStack(cdk.Stack):
         self._settings = settings
         self._define_registry()
         self._define_network()
-        self.artifacts = ArtifactsBucket(
+        self._artifacts = ArtifactsBucket(
             self,
             "Artifacts",
             expire_after_days=settings.records_retention_days,
             keeps_data_on_destroy=settings.keeps_data_on_destroy,
         ).bucket
-        self.cluster = self._define_cluster()
-        self.alert_topic = AlertTopic(self, "Alerts", emails=settings.alert_emails).topic
+        self._cluster = self._define_cluster()
+        self._alert_topic = AlertTopic(self, "Alerts", emails=settings.alert_emails).topic
         self._define_airflow_package()
-        cdk.CfnOutput(self, "ArtifactsBucketName", value=self.artifacts.bucket_name)
-        cdk.CfnOutput(self, "AlertTopicArn", value=self.alert_topic.topic_arn)
+        self._define_outputs()
+
+    @property
+    def availability_zones(self) -> list[str]:
+        """The zones of the settings; CDK would ask AWS for them."""
+        return list(self._settings.network.availability_zones)
 
     def _define_registry(self) -> None:
         environment = self._settings.name
@@ -59,19 +71,13 @@ class EnvironmentStack(cdk.Stack):
 
     def _define_network(self) -> None:
         network = self._settings.network
-        self.vpc: ec2.IVpc
+        self._vpc: ec2.IVpc
         if isinstance(network, ExistingNetwork):
-            self.vpc = ec2.Vpc.from_vpc_attributes(
-                self,
-                "Network",
-                vpc_id=network.vpc_id,
-                availability_zones=list(network.availability_zones),
-                private_subnet_ids=list(network.private_subnet_ids),
+            self._vpc = ec2.Vpc.from_vpc_attributes(
+                self, "Network", vpc_id=network.vpc_id, availability_zones=list(network.availability_zones)
             )
-            self.subnet_ids = list(network.private_subnet_ids)
-            self.security_group_ids = list(network.security_group_ids)
             return
-        self.vpc = PrivateNetwork(
+        self._vpc = PrivateNetwork(
             self,
             "Network",
             cidr=network.cidr,
@@ -82,17 +88,15 @@ class EnvironmentStack(cdk.Stack):
             flow_log_retention=network.flow_log_retention,
             log_removal_policy=self._settings.removal_policy,
         ).vpc
-        self.subnet_ids = [subnet.subnet_id for subnet in self.vpc.isolated_subnets]
-        self.security_group_ids = []
 
     def _define_cluster(self) -> ecs.ICluster:
         existing = self._settings.cluster
         if existing is not None:
-            return ecs.Cluster.from_cluster_attributes(self, "Cluster", cluster_name=existing.name, vpc=self.vpc)
+            return ecs.Cluster.from_cluster_attributes(self, "Cluster", cluster_name=existing.name, vpc=self._vpc)
         return ecs.Cluster(
             self,
             "Cluster",
-            vpc=self.vpc,
+            vpc=self._vpc,
             container_insights_v2=ecs.ContainerInsights.ENABLED,
             enable_fargate_capacity_providers=any(
                 project.capacity == "fargate_spot" for project in self._settings.projects
@@ -115,3 +119,51 @@ class EnvironmentStack(cdk.Stack):
             folder=airflow.key(names.dag_package(self._settings.name)),
             sources=[package],
         )
+
+    def _define_outputs(self) -> None:
+        cdk.CfnOutput(self, _ARTIFACTS_BUCKET_NAME, value=self._artifacts.bucket_name)
+        cdk.CfnOutput(self, _CLUSTER_NAME, value=self._cluster.cluster_name)
+        cdk.CfnOutput(self, _ALERT_TOPIC_NAME, value=self._alert_topic.topic_name)
+        if isinstance(self._settings.network, OwnNetwork):
+            cdk.CfnOutput(self, _VPC_ID, value=self._vpc.vpc_id)
+            for number, subnet in enumerate(self._vpc.isolated_subnets, start=1):
+                cdk.CfnOutput(self, f"{_SUBNET_ID}{number}", value=subnet.subnet_id)
+
+
+class SharedResources(Construct):
+    """
+    The resources of an environment stack as another stack of the environment sees them.
+
+    They are read from the environment stack's outputs by name when the other stack is deployed. Exports would tie the two: none
+    of them could be replaced while a project uses it.
+    """
+
+    def __init__(self, scope: Construct, construct_id: str, *, settings: Environment) -> None:
+        super().__init__(scope, construct_id)
+        self._stack_name = names.environment_stack(settings.name)
+        network = settings.network
+
+        self.artifacts = s3.Bucket.from_bucket_name(self, "Artifacts", self._output(_ARTIFACTS_BUCKET_NAME))
+        self.alert_topic = sns.Topic.from_topic_arn(
+            self, "Alerts", cdk.Stack.of(self).format_arn(service="sns", resource=self._output(_ALERT_TOPIC_NAME))
+        )
+        self.vpc = ec2.Vpc.from_vpc_attributes(
+            self,
+            "Network",
+            vpc_id=network.vpc_id if isinstance(network, ExistingNetwork) else self._output(_VPC_ID),
+            availability_zones=list(network.availability_zones),
+        )
+        self.cluster = ecs.Cluster.from_cluster_attributes(
+            self,
+            "Cluster",
+            cluster_name=settings.cluster.name if settings.cluster else self._output(_CLUSTER_NAME),
+            vpc=self.vpc,
+        )
+        self.subnet_ids = (
+            list(network.private_subnet_ids)
+            if isinstance(network, ExistingNetwork)
+            else [self._output(f"{_SUBNET_ID}{number}") for number, _ in enumerate(network.availability_zones, start=1)]
+        )
+
+    def _output(self, name: str) -> str:
+        return cdk.Fn.get_stack_output(self._stack_name, name)

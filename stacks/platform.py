@@ -23,12 +23,11 @@ class DbtPlatform(cdk.Stage):
         super().__init__(scope, settings.name, env=cdk.Environment(account=settings.account, region=settings.region))
         self.environment_stack = EnvironmentStack(self, "Environment", settings=settings)
         self.project_stacks = {
-            project.name: ProjectStack(
-                self, project.name, settings=settings, project=project, environment_stack=self.environment_stack
-            )
+            project.name: ProjectStack(self, project.name, settings=settings, project=project)
             for project in settings.projects
         }
         for project_stack in self.project_stacks.values():
+            # It reads the environment stack's outputs, and its image goes into the environment stack's registry.
             project_stack.add_stack_dependency(self.environment_stack)
         cdk.Tags.of(self).add("environment", settings.name)
 

@@ -20,8 +20,8 @@ from constructs_lib.run_alerts import RunAlerts
 from constructs_lib.task_security_group import TaskSecurityGroup
 from constructs_lib.warehouse_credentials import runner_entry
 from stacks import names
-from stacks.environment_stack import EnvironmentStack
-from stacks.settings import AirflowTarget, DbtProject, Environment
+from stacks.environment_stack import SharedResources
+from stacks.settings import AirflowTarget, DbtProject, Environment, ExistingNetwork
 
 _FORMAT_VERSION = 1
 _IMAGE_PLATFORMS = {"x86_64": ecr_assets.Platform.LINUX_AMD64, "arm64": ecr_assets.Platform.LINUX_ARM64}
@@ -38,7 +38,6 @@ class ProjectStack(cdk.Stack):
         *,
         settings: Environment,
         project: DbtProject,
-        environment_stack: EnvironmentStack,
     ) -> None:
         super().__init__(
             scope,
@@ -53,7 +52,7 @@ class ProjectStack(cdk.Stack):
         )
         self._settings = settings
         self._project = project
-        self._environment_stack = environment_stack
+        self._shared = SharedResources(self, "Shared", settings=settings)
         self._files = DbtProjectFiles(project.folder)
         # Also where there is no DAG: a project that does not parse must not be deployed.
         self._graph = self._read_graph()
@@ -84,7 +83,7 @@ class ProjectStack(cdk.Stack):
             cpu_architecture=_CPU_ARCHITECTURES[project.cpu_architecture],
             deployment=self._runner_deployment(),
             credentials=project.credentials,
-            artifacts=self._environment_stack.artifacts,
+            artifacts=self._shared.artifacts,
             project_prefix=names.project_prefix(project.name),
             log_retention=self._settings.log_retention,
             log_removal_policy=self._settings.removal_policy,
@@ -96,7 +95,7 @@ class ProjectStack(cdk.Stack):
             "format_version": _FORMAT_VERSION,
             "environment": self._settings.name,
             "project": project.name,
-            "bucket": self._environment_stack.artifacts.bucket_name,
+            "bucket": self._shared.artifacts.bucket_name,
             "schema": project.schema,
             "credentials": runner_entry(project.credentials),
             "spec": {
@@ -112,9 +111,9 @@ class ProjectStack(cdk.Stack):
             "Alerts",
             run_name=f"dbt project {self._project.name} in {self._settings.name}",
             family=names.task_family(self._settings.name, self._project.name),
-            cluster=self._environment_stack.cluster,
+            cluster=self._shared.cluster,
             log_group=self.task.log_group,
-            topic=self._environment_stack.alert_topic,
+            topic=self._shared.alert_topic,
         )
 
     def _define_dag(self, airflow: AirflowTarget) -> None:
@@ -122,10 +121,10 @@ class ProjectStack(cdk.Stack):
             self,
             "LaunchRole",
             assumed_by_role_arn=airflow.role_arn,
-            cluster=self._environment_stack.cluster,
+            cluster=self._shared.cluster,
             task_definition=self.task.task_definition,
             log_group=self.task.log_group,
-            artifacts=self._environment_stack.artifacts,
+            artifacts=self._shared.artifacts,
             project_prefix=names.project_prefix(self._project.name),
         ).role
         deployment = self._dag_deployment(launch_role_arn=launch_role.role_arn)
@@ -143,7 +142,7 @@ class ProjectStack(cdk.Stack):
         cdk.CfnOutput(self, "LaunchRoleArn", value=launch_role.role_arn)
 
     def _dag_deployment(self, *, launch_role_arn: str) -> dict[str, Any]:
-        settings, project, shared = self._settings, self._project, self._environment_stack
+        settings, project, shared = self._settings, self._project, self._shared
         return {
             "format_version": _FORMAT_VERSION,
             "environment": settings.name,
@@ -173,15 +172,15 @@ class ProjectStack(cdk.Stack):
         }
 
     def _security_group_ids(self) -> list[str]:
-        given = self._environment_stack.security_group_ids
-        if given:
-            return given
+        network = self._settings.network
+        if isinstance(network, ExistingNetwork) and network.security_group_ids:
+            return list(network.security_group_ids)
         egress = self._project.warehouse_egress
         return [
             TaskSecurityGroup(
                 self,
                 "SecurityGroup",
-                vpc=self._environment_stack.vpc,
+                vpc=self._shared.vpc,
                 warehouse_port=egress.port,
                 warehouse_peer=ec2.Peer.security_group_id(egress.security_group_id)
                 if egress.security_group_id
