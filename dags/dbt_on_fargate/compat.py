@@ -1,0 +1,120 @@
+"""The few names that Airflow 2.11 and 3 keep in different places, and the states of tasks, which they answer differently."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+try:
+    from airflow.sdk import DAG, BaseOperator, BaseOperatorLink, CronDataIntervalTimetable, Param, TaskGroup
+    from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+    IS_AIRFLOW_3 = True
+except ImportError:
+    from airflow.exceptions import AirflowException, AirflowFailException
+    from airflow.models.baseoperator import BaseOperator
+    from airflow.models.baseoperatorlink import BaseOperatorLink
+    from airflow.models.dag import DAG
+    from airflow.models.param import Param
+    from airflow.timetables.interval import CronDataIntervalTimetable
+    from airflow.utils.task_group import TaskGroup
+
+    IS_AIRFLOW_3 = False
+
+__all__ = [
+    "DAG",
+    "IS_AIRFLOW_3",
+    "AirflowException",
+    "AirflowFailException",
+    "BaseOperator",
+    "BaseOperatorLink",
+    "CronDataIntervalTimetable",
+    "Param",
+    "TaskGroup",
+    "deferred_by",
+    "task_states",
+    "tried_since",
+    "xcom",
+]
+
+# The states in which Airflow does nothing more with a task of its own accord.
+FINISHED_STATES = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
+
+
+def task_states(*, dag_id: str, run_id: str, task_ids: Iterable[str] | None = None) -> dict[str, str | None]:
+    """
+    The states of the named tasks of one run, or of all of them; `None` for one that is not scheduled yet.
+
+    Blocks; a trigger calls it in a thread.
+    """
+    wanted = None if task_ids is None else list(task_ids)
+    if IS_AIRFLOW_3:
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+        answer = RuntimeTaskInstance.get_task_states(dag_id=dag_id, task_ids=wanted, run_ids=[run_id])
+        found: dict[str, Any] = answer.get(run_id, {})
+    else:
+        from airflow.models.taskinstance import TaskInstance
+        from airflow.utils.session import create_session
+
+        with create_session() as session:
+            rows = session.query(TaskInstance.task_id, TaskInstance.state).filter(
+                TaskInstance.dag_id == dag_id, TaskInstance.run_id == run_id
+            )
+            if wanted is not None:
+                rows = rows.filter(TaskInstance.task_id.in_(wanted))
+            found = {row.task_id: row.state for row in rows}
+    return {task_id: None if found.get(task_id) is None else _text(found[task_id]) for task_id in wanted or found}
+
+
+def deferred_by(task_instance: Any, trigger_id: int | None) -> bool:
+    """
+    Whether the task still waits for this very trigger, so that a cancelled trigger was only moved or restarted.
+
+    Airflow 3 does not tell which trigger a task waits for; there a deferred task counts as waiting. Blocks.
+    """
+    if IS_AIRFLOW_3:
+        states = task_states(dag_id=task_instance.dag_id, run_id=task_instance.run_id, task_ids=[task_instance.task_id])
+        return states[task_instance.task_id] == "deferred"
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        row = (
+            session.query(TaskInstance.state, TaskInstance.trigger_id)
+            .filter(
+                TaskInstance.dag_id == task_instance.dag_id,
+                TaskInstance.run_id == task_instance.run_id,
+                TaskInstance.task_id == task_instance.task_id,
+                TaskInstance.map_index == task_instance.map_index,
+            )
+            .one_or_none()
+        )
+    return row is not None and _text(row.state) == "deferred" and row.trigger_id == trigger_id
+
+
+def tried_since(task_instance: Any) -> datetime:
+    """
+    When the present try of a task began; what was built before does not count for a task that a person cleared.
+
+    Airflow 3 gives a task instance a new UUID of version 7, which begins with its time in milliseconds, whenever it is cleared.
+    """
+    if IS_AIRFLOW_3:
+        return datetime.fromtimestamp((task_instance.id.int >> 80) / 1000, tz=UTC)
+    started: datetime = task_instance.start_date
+    return started
+
+
+def xcom(*, dag_id: str, run_id: str, task_id: str, key: str) -> Any:
+    """What a task of a run left under `key`, None if nothing. Blocks; a trigger calls it in a thread."""
+    if IS_AIRFLOW_3:
+        from airflow.sdk.bases.xcom import BaseXCom
+
+        return BaseXCom.get_one(key=key, dag_id=dag_id, task_id=task_id, run_id=run_id)
+    from airflow.models.xcom import XCom
+
+    return XCom.get_one(key=key, dag_id=dag_id, task_id=task_id, run_id=run_id)
+
+
+def _text(state: Any) -> str:
+    # An enumeration of strings in one place, a string in another.
+    return str(getattr(state, "value", state))

@@ -1,0 +1,152 @@
+"""Builds the DAG of one project from the files that its deployment wrote."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from .compat import DAG, CronDataIntervalTimetable, Param, TaskGroup
+from .deployment import Deployment, Node, read_deployment, read_nodes
+from .operators import DbtNodeOperator, DbtRunOperator
+
+RUN_TASK_ID = "run_dbt"
+
+# Where a run by hand must not begin with a dash, or dbt would read an option.
+_SELECTION = {"type": "string", "minLength": 1, "pattern": r"^[^-\s]\S*$"}
+
+_DOC = """
+One Fargate container runs the whole dbt project; each model, seed and snapshot is a task here, with its tests.
+
+* A red model: its log holds the database's words. Repair it and deploy, then clear the model **with downstream**.
+* The task `run_dbt` holds the links to the container, its log, the report and the docs.
+* Mark `run_dbt` failed to stop the container.
+"""
+
+
+def build_dag(folder: Path) -> Any:
+    """
+    The DAG of the project whose `deployment.json` and `graph.json` are in `folder`.
+
+    Reads these two files and nothing else: no network, no variable, no database.
+    """
+    deployment = read_deployment(folder)
+    nodes = read_nodes(folder) if deployment.render == "nodes" else []
+    with DAG(
+        dag_id=deployment.dag_id,
+        schedule=_timetable(deployment),
+        start_date=datetime(2026, 1, 1, tzinfo=UTC),
+        catchup=False,
+        # Two runs of one project would write the same tables at once.
+        max_active_runs=1,
+        params=_params(),
+        tags=["dbt", deployment.environment, deployment.project],
+        doc_md=_DOC,
+        render_template_as_native_obj=False,
+    ) as dag:
+        task_ids = _task_ids(nodes)
+        by_task_id: dict[str, Node] = {}
+        run = DbtRunOperator(
+            task_id=RUN_TASK_ID,
+            deployment=deployment,
+            run_task_id=RUN_TASK_ID,
+            nodes=by_task_id,
+            # What dbt finds wrong is not retried (operators.py); what AWS takes away is, and continues where it stopped.
+            retries=deployment.retries,
+            retry_delay=timedelta(seconds=deployment.retry_delay_seconds),
+            # It starts with the nodes that are drawn before it: they wait for it, so that clearing a node clears it, too.
+            trigger_rule="always",
+        )
+        tasks = _node_tasks(deployment, nodes, task_ids, by_task_id)
+        for node in nodes:
+            for parent in node.depends_on:
+                tasks[parent].set_downstream(tasks[node.unique_id])
+        parents = {parent for node in nodes for parent in node.depends_on}
+        for unique_id, task in tasks.items():
+            if unique_id not in parents:
+                task.set_downstream(run)
+    return dag
+
+
+def _timetable(deployment: Deployment) -> Any:
+    if deployment.schedule is None:
+        return None
+    # The same meaning in Airflow 2 and 3: a bare cron expression has an interval of no length in 3.
+    return CronDataIntervalTimetable(deployment.schedule, timezone=deployment.time_zone)
+
+
+def _params() -> dict[str, Any]:
+    return {
+        "select": Param(
+            [], type="array", items=_SELECTION, title="Select", description="dbt's --select, one selector a line"
+        ),
+        "exclude": Param(
+            [], type="array", items=_SELECTION, title="Exclude", description="dbt's --exclude, one selector a line"
+        ),
+        "full_refresh": Param(
+            False, type="boolean", title="Full refresh", description="Build incremental models and seeds from nothing"
+        ),
+        "vars": Param(
+            {}, type="object", title="Variables", description="dbt's --vars; dbt parses the whole project anew for them"
+        ),
+        "threads": Param(
+            None,
+            type=["null", "integer"],
+            minimum=1,
+            maximum=64,
+            title="Threads",
+            description="How many models are built at once; empty: as deployed",
+        ),
+    }
+
+
+def _task_ids(nodes: Sequence[Node]) -> dict[str, str]:
+    """The name of each node's task within its folder: the node's, with its package where two share a name."""
+    names = [node.name for node in nodes]
+    return {
+        node.unique_id: _safe(node.name if names.count(node.name) == 1 else f"{node.package}__{node.name}")
+        for node in nodes
+    }
+
+
+def _node_tasks(
+    deployment: Deployment, nodes: Sequence[Node], task_ids: Mapping[str, str], by_task_id: dict[str, Node]
+) -> dict[str, DbtNodeOperator]:
+    groups: dict[tuple[str, ...], Any] = {}
+    taken = {RUN_TASK_ID, *task_ids.values()}
+
+    def group(folder: tuple[str, ...]) -> Any:
+        if not folder:
+            return None
+        if folder not in groups:
+            name = _safe(folder[-1])
+            # A group may not have the id of a task beside it.
+            groups[folder] = TaskGroup(
+                group_id=f"{name}_folder" if name in taken else name, parent_group=group(folder[:-1])
+            )
+        return groups[folder]
+
+    tasks: dict[str, DbtNodeOperator] = {}
+    for node in nodes:
+        # Seeds and snapshots seldom have folders of their own.
+        folder = node.folder or (() if node.resource_type == "model" else (f"{node.resource_type}s",))
+        task = DbtNodeOperator(
+            task_id=task_ids[node.unique_id],
+            task_group=group(folder),
+            deployment=deployment,
+            run_task_id=RUN_TASK_ID,
+            nodes=by_task_id,
+            node=node,
+            # A node has no try of its own; the run task has.
+            retries=0,
+            # All wait at once for the one container: no turn of the scheduler for each level of the graph.
+            trigger_rule="always",
+            doc_md=f"`{node.unique_id}`",
+        )
+        tasks[node.unique_id] = task
+        by_task_id[task.task_id] = node
+    return tasks
+
+
+def _safe(name: str) -> str:
+    # What dbt allows in a name and Airflow does not allow in an id.
+    return "".join(character if character.isalnum() or character in "_-" else "_" for character in name)

@@ -1,0 +1,125 @@
+"""Why a run failed, in words for someone who does not know AWS."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from .containers import Container
+
+# What AWS says (as a pattern), what it means, what to do. The first match counts.
+_STOPPED_REASONS: tuple[tuple[str, str, str], ...] = (
+    (
+        r"CannotPull\w*Error.*(not found|does not exist|manifest unknown)",
+        "the container image is not in the registry",
+        "deploy the project again (`cdk deploy`), which pushes the image, and clear this task",
+    ),
+    (
+        r"CannotPull\w*Error.*(AccessDenied|not authorized|forbidden|403)",
+        "the container image may not be pulled",
+        "check that the execution role of the task may read the registry; `cdk deploy` restores it",
+    ),
+    (
+        r"CannotPull\w*Error|unable to pull (secrets or )?registry auth|ECR.*(timeout|timed out|i/o timeout)",
+        "the container image could not be pulled, most often because the subnets have no way to the registry",
+        "check that the subnets have a NAT gateway or the VPC end points of ECR (api and dkr) and S3, and that the "
+        "security group allows HTTPS out",
+    ),
+    (
+        r"ResourceInitializationError.*(secret|ssm|parameter)",
+        "a secret that ECS injects could not be read",
+        "check that the secret exists, that the execution role may read it, and that the subnets reach Secrets Manager",
+    ),
+    (
+        r"ResourceInitializationError.*(logger|log group|CreateLogStream)",
+        "the log group could not be written",
+        "check that the log group of the project exists and that the subnets reach CloudWatch Logs",
+    ),
+    (
+        r"(network interface|ENI|eni).*(provision|attach|timeout|timed out|free)|insufficient free addresses",
+        "no network interface could be made in the subnets",
+        "clear this task to try again; if it happens often, give the subnets more free addresses",
+    ),
+    (
+        r"ResourceInitializationError",
+        "AWS could not prepare the machine of the container",
+        "clear this task to try again; AWS's own words below name the resource",
+    ),
+    (
+        r"OutOfMemory",
+        "the container needed more memory than its task size has",
+        "give the project a larger task size in its settings, or fewer threads, and deploy",
+    ),
+    (
+        r"exec format error",
+        "the image was built for another CPU architecture than the task runs on",
+        "build and deploy with the CPU architecture of the project's settings",
+    ),
+    (
+        r"CannotStartContainer|CannotCreateContainer",
+        "the container could not be started",
+        "AWS's own words below name the cause; it is in the image or in the task definition",
+    ),
+    (
+        r"Spot|spot",
+        "AWS took the Spot capacity back",
+        "nothing is broken; the next attempt continues where this one stopped",
+    ),
+)
+
+
+def stopped_container(container: Container) -> str:
+    """Why a container ended that did not finish its record: one sentence, what to do, and AWS's own words."""
+    words = "; ".join(filter(None, (container.stopped_reason, container.container_reason))) or "no reason given"
+    context = f"{container.stop_code} {words}"
+    for pattern, meaning, advice in _STOPPED_REASONS:
+        if re.search(pattern, context):
+            return f"{meaning}\nwhat to do: {advice}\nAWS says: {words}"
+    if container.stop_code == "UserInitiated":
+        meaning, advice = "someone stopped the container", "clear this task to continue where it stopped"
+    elif container.exit_code == 137:
+        meaning = "the container was killed, most often because it needed more memory than its task size has"
+        advice = "look at the memory graph of the task; give the project a larger task size, or clear this task"
+    elif container.exit_code is None:
+        meaning, advice = (
+            "the container never started",
+            "AWS's own words below name the cause; clear this task to retry",
+        )
+    else:
+        meaning = f"the container ended with exit code {container.exit_code} before its record was complete"
+        advice = "read the log of the container; clear this task to continue where it stopped"
+    return f"{meaning}\nwhat to do: {advice}\nAWS says: {words}"
+
+
+def refused_launch(message: str) -> str:
+    """Why ECS did not start a container, with what to do."""
+    lowered = message.lower()
+    if "accessdenied" in lowered:
+        advice = "the launch role lacks a permission that AWS names; `cdk deploy` restores the role"
+    elif "clusternotfound" in lowered:
+        advice = "the cluster is gone; deploy the environment again"
+    elif "taskdefinition is inactive" in lowered or "unable to describe task definition" in lowered:
+        advice = "this DAG is older than what is deployed; deploy the project again and wait for the new DAG file"
+    elif "subnet" in lowered or "security group" in lowered:
+        advice = "check the subnets and security groups of the environment's settings"
+    elif "capacity" in lowered or "limit on the number" in lowered or "resource:" in lowered:
+        advice = "AWS had no room for the task; clear this task later, or ask AWS for a higher Fargate quota"
+    else:
+        advice = "AWS's words above name the cause"
+    return f"the container was not started\nAWS says: {message}\nwhat to do: {advice}"
+
+
+def failed_nodes(end: Mapping[str, Any], *, at_most: int = 20) -> str:
+    """The headline of a finished run and each node that failed, with the database's own words."""
+    failed = {
+        unique_id: node for unique_id, node in end.get("nodes", {}).items() if node["status"] in {"fail", "error"}
+    }
+    lines = [end["headline"]]
+    for unique_id, node in list(failed.items())[:at_most]:
+        lines.append(f"  {unique_id} ({node['status']})")
+        lines += [f"    {line}" for line in (node.get("message") or "no message").strip().splitlines()]
+    if len(failed) > at_most:
+        lines.append(f"  … and {len(failed) - at_most} more; the report names all")
+    steps = [step for step in end.get("steps", []) if step["outcome"] in {"failed", "error"} and step.get("message")]
+    if not failed:
+        lines += [f"  {step['name']}: {step['message']}" for step in steps]
+    return "\n".join(lines)

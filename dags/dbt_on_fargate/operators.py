@@ -1,0 +1,356 @@
+"""The tasks of the DAG: the one that runs dbt in a container, and one for each node."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from airflow.triggers.base import StartTriggerArgs
+
+from . import aws, compat, explain, links
+from .compat import AirflowException, AirflowFailException, BaseOperator
+from .containers import INLINE_SPEC_CHARACTERS, Container, Containers, LaunchRefusedError, launch_token
+from .deployment import Deployment, Node
+from .record import cleared_record_id, open_record, record_id
+from .triggers import REASON_XCOM, SELECTION_XCOM, ContainerTrigger, NodeTrigger, PauseTrigger
+
+_SECONDS_BEFORE_ANOTHER_LAUNCH = (15, 30, 60, 120, 240, 300)
+# `end.json` follows the last events; S3 shows it at once, the container needs a moment to write it.
+_SECONDS_FOR_THE_END = 15.0
+
+
+class _ContainerOperator(BaseOperator):
+    """What the run task and a cleared node have in common: they launch one container and wait for it without a worker."""
+
+    operator_extra_links = (links.TaskLink(), links.LogLink(), links.ReportLink(), links.DocsLink())
+
+    def __init__(self, *, deployment: Deployment, run_task_id: str, nodes: Mapping[str, Node], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.deployment = deployment
+        self.run_task_id = run_task_id
+        # By task id; shared by all tasks of the DAG.
+        self.nodes = nodes
+        self.link_addresses: dict[str, str] = {}
+        self._live_task_arn: str | None = None
+
+    def on_kill(self) -> None:
+        """Stop the container when the task is killed while it has a worker."""
+        if self._live_task_arn is not None:
+            Containers(self.deployment).stop(self._live_task_arn, "the Airflow task was killed")
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
+        """
+        Go on after a deferral; one that failed or timed out stops the container first.
+
+        Airflow runs no method of the operator when a trigger cannot be imported or outlives `execution_timeout`.
+        """
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except Exception as error:
+            if next_method != "__fail__":
+                raise
+            reason = self._stop_what_was_launched(context)
+            raise self._failed(context, f"{error}: {reason}") from error
+
+    def _record(self, context: Any) -> tuple[str, int]:
+        """
+        The record and the attempt in it for this try.
+
+        Airflow's own retries continue a record. When a person clears the task Airflow adds the task's retries to the tries it has had,
+        so that `max_tries` less the retries tells how many tries came before.
+        """
+        instance = context["ti"]
+        base = record_id(context["run_id"])
+        earlier_tries = max(0, instance.max_tries - (self.retries or 0))
+        if earlier_tries == 0 and self.task_id == self.run_task_id:
+            return base, instance.try_number
+        return (
+            cleared_record_id(base, task_id=self.task_id, generation=earlier_tries),
+            max(1, instance.try_number - earlier_tries),
+        )
+
+    def _launch(self, context: Any, *, spec: dict[str, Any], refusals: int = 0) -> Any:
+        """Launch the container of this try, unless it was launched, and defer until it has ended; returns only if it has."""
+        record, attempt = self._record(context)
+        instance = context["ti"]
+        token = launch_token(
+            dag_id=instance.dag_id, run_id=context["run_id"], task_id=self.task_id, try_number=instance.try_number
+        )
+        containers = Containers(self.deployment)
+        known = containers.all()
+        mine = next((found for found in known if found.started_by == token), None)
+        if mine is not None:
+            self.log.info("this try has launched container %s already", mine.task_id)
+            self._wait_for(context, mine, record=record, attempt=attempt)
+        others = [found for found in known if not found.is_gone]
+        for other in others:
+            if other.record_id == record and other.attempt is not None and not other.is_being_stopped:
+                self.log.info("container %s of an earlier try is still at work: waiting for it", other.task_id)
+                self._wait_for(context, other, record=record, attempt=other.attempt)
+        if others:
+            self._wait_for_others(context, others, spec=spec)
+        if attempt > 1 and (finished := self._finished_earlier(record, attempt)) is not None:
+            self.log.info("attempt %s, of an earlier try, has finished the run", finished)
+            return self._conclude(context, record=record, attempt=finished, container=None, is_finished=True)
+        environment = self._environment(context, record=record, attempt=attempt, spec=spec)
+        try:
+            container = containers.launch(token=token, environment=environment)
+        except LaunchRefusedError as refusal:
+            if refusal.may_pass and refusals < len(_SECONDS_BEFORE_ANOTHER_LAUNCH):
+                seconds = _SECONDS_BEFORE_ANOTHER_LAUNCH[refusals]
+                self.log.warning("AWS did not start the container: %s; trying again in %s s", refusal, seconds)
+                self._pause(seconds, [], spec=spec, refusals=refusals + 1)
+            message = explain.refused_launch(str(refusal))
+            raise self._failed(context, message, may_pass=refusal.may_pass) from refusal
+        self.log.info("launched container %s", container.task_id)
+        return self._wait_for(context, container, record=record, attempt=attempt)
+
+    def relaunch(self, context: Any, event: Any, spec: dict[str, Any], refusals: int) -> Any:  # noqa: ARG002 -- Airflow passes the event
+        """Go on after a pause."""
+        return self._launch(context, spec=spec, refusals=refusals)
+
+    def ended(self, context: Any, event: dict[str, Any], task_arn: str, record: str, attempt: int) -> Any:
+        """Go on after the container's end."""
+        self._show_links(context, task_id=task_arn.rpartition("/")[2], record=record, attempt=attempt)
+        if event["is_overdue"]:
+            Containers(self.deployment).stop(task_arn, "the container outlived its own deadline")
+            raise self._failed(context, "the container outlived its own deadline and was stopped")
+        container = None if event["container"] is None else Container(**event["container"])
+        return self._conclude(
+            context, record=record, attempt=attempt, container=container, is_finished=event["is_finished"]
+        )
+
+    def _conclude(
+        self, context: Any, *, record: str, attempt: int, container: Container | None, is_finished: bool
+    ) -> dict[str, Any]:
+        """The summary of a run that succeeded; raises for one that did not."""
+        end = self._end(record, attempt, is_finished=is_finished)
+        if end is None:
+            message = (
+                "the container ended without finishing its record, and AWS remembers nothing of it"
+                if container is None
+                else explain.stopped_container(container)
+            )
+            raise self._failed(context, message)
+        for line in self._link_lines():
+            self.log.info("%s", line)
+        if end["outcome"] == "success":
+            return self._succeeded(context, end, record=record, attempt=attempt)
+        # What dbt found wrong is wrong the next time, too; what did not get to its end may.
+        raise self._failed(context, explain.failed_nodes(end), may_pass=end["outcome"] != "failed")
+
+    def _succeeded(self, context: Any, end: dict[str, Any], *, record: str, attempt: int) -> dict[str, Any]:  # noqa: ARG002 -- for those who add to it
+        self.log.info("%s", end["headline"])
+        return {
+            "run_id": record,
+            "attempt": attempt,
+            "outcome": end["outcome"],
+            "headline": end["headline"],
+            "counts": end["counts"],
+        }
+
+    def _failed(self, context: Any, message: str, *, may_pass: bool = True) -> Exception:
+        """The exception for a failure, which is told to the tasks that wait for this one."""
+        context["ti"].xcom_push(key=REASON_XCOM, value=message)
+        lines = "\n".join(self._link_lines())
+        text = f"{message}\n{lines}" if lines else message
+        return AirflowException(text) if may_pass else AirflowFailException(text)
+
+    def _end(self, record: str, attempt: int, *, is_finished: bool) -> dict[str, Any] | None:
+        reader = open_record(self.deployment.record_place, record)
+        until = time.monotonic() + (_SECONDS_FOR_THE_END if is_finished else 0.0)
+        while (end := reader.end(attempt)) is None and time.monotonic() < until:
+            time.sleep(0.5)
+        return end
+
+    def _finished_earlier(self, record: str, attempt: int) -> int | None:
+        reader = open_record(self.deployment.record_place, record)
+        for number in sorted((number for number in reader.attempt_numbers() if number < attempt), reverse=True):
+            end = reader.end(number)
+            return number if end is not None and end["outcome"] in {"success", "failed"} else None
+        return None
+
+    def _environment(self, context: Any, *, record: str, attempt: int, spec: dict[str, Any]) -> dict[str, str]:
+        instance = context["ti"]
+        launched_by = {
+            "kind": "airflow",
+            "dag_id": instance.dag_id,
+            "dag_run_id": context["run_id"],
+            "task_id": self.task_id,
+            "try_number": str(instance.try_number),
+            "url": str(instance.log_url),
+        }
+        environment = {
+            "RUNNER_RUN_ID": record,
+            "RUNNER_ATTEMPT": str(attempt),
+            "RUNNER_LAUNCHED_BY": json.dumps(launched_by),
+        }
+        if not spec:
+            return environment
+        inline = json.dumps(spec)
+        if len(inline) <= INLINE_SPEC_CHARACTERS:
+            return environment | {"RUNNER_SPEC": inline}
+        return environment | {"RUNNER_SPEC_URI": open_record(self.deployment.record_place, record).write_spec(spec)}
+
+    def _wait_for(self, context: Any, container: Container, *, record: str, attempt: int) -> None:
+        self._live_task_arn = container.arn
+        context["ti"].xcom_push(key="ecs_task_arn", value=container.arn)
+        self._show_links(context, task_id=container.task_id, record=record, attempt=attempt)
+        for line in self._link_lines():
+            self.log.info("%s", line)
+        self.defer(
+            trigger=ContainerTrigger(
+                deployment=self.deployment.as_mapping(),
+                task_arn=container.arn,
+                record=record,
+                attempt=attempt,
+                run_task_id=self.run_task_id,
+                since=time.time(),
+            ),
+            method_name="ended",
+            kwargs={"task_arn": container.arn, "record": record, "attempt": attempt},
+        )
+
+    def _wait_for_others(self, context: Any, others: Sequence[Container], *, spec: dict[str, Any]) -> None:
+        base = record_id(context["run_id"])
+        for other in others:
+            # What was launched for this DAG run before someone cleared it is of no use to anyone.
+            if other.record_id is not None and other.record_id.partition(".clear-")[0] == base:
+                if not other.is_being_stopped:
+                    Containers(self.deployment).stop(other.arn, "the Airflow task was cleared")
+                self.log.info("container %s of this run is being stopped: waiting until it is gone", other.task_id)
+            else:
+                self.log.info("container %s of this project is at work: waiting until it is gone", other.task_id)
+        self._pause(self.deployment.deadline_seconds, [other.arn for other in others], spec=spec, refusals=0)
+
+    def _pause(self, seconds: float, task_arns: list[str], *, spec: dict[str, Any], refusals: int) -> None:
+        self.defer(
+            trigger=PauseTrigger(deployment=self.deployment.as_mapping(), task_arns=task_arns, seconds=seconds),
+            method_name="relaunch",
+            kwargs={"spec": spec, "refusals": refusals},
+        )
+
+    def _stop_what_was_launched(self, context: Any) -> str:
+        instance = context["ti"]
+        token = launch_token(
+            dag_id=instance.dag_id, run_id=context["run_id"], task_id=self.task_id, try_number=instance.try_number
+        )
+        live = [found for found in Containers(self.deployment).all() if found.started_by == token and not found.is_gone]
+        for container in live:
+            Containers(self.deployment).stop(container.arn, "the Airflow task timed out or its trigger failed")
+        return "the container was stopped" if live else "no container is at work"
+
+    def _show_links(self, context: Any, *, task_id: str, record: str, attempt: int) -> None:
+        self.link_addresses = links.links(self.deployment, task_id=task_id, record=record, attempt=attempt)
+        if compat.IS_AIRFLOW_3:
+            # Airflow stores them at the end of a task; on-call wants them while it runs.
+            for link in self.operator_extra_links:
+                context["ti"].xcom_push(key=link.xcom_key, value=self.link_addresses[link.name])
+
+    def _link_lines(self) -> list[str]:
+        return [f"{name}: {address}" for name, address in self.link_addresses.items()]
+
+    def _waiting(self, context: Any) -> list[str]:
+        """The node tasks of this DAG run that wait to be built."""
+        states = compat.task_states(dag_id=context["ti"].dag_id, run_id=context["run_id"])
+        return [
+            task_id for task_id in self.nodes if task_id in states and states[task_id] not in compat.FINISHED_STATES
+        ]
+
+
+class DbtRunOperator(_ContainerOperator):
+    """Runs dbt in one container for the whole DAG run."""
+
+    ui_color = "#ffd9cc"
+
+    def execute(self, context: Any) -> Any:
+        """Launch the container, unless this DAG run has one, and wait for its end without a worker."""
+        spec = spec_of_params(context["params"]) | spec_of_interval(context)
+        record, _ = self._record(context)
+        if self.nodes and record != record_id(context["run_id"]):
+            waiting = self._waiting(context)
+            if waiting and len(waiting) < len(self.nodes):
+                self.log.info("building what was cleared: %s", ", ".join(waiting))
+                spec = spec | {"select": [self.nodes[task_id].selector for task_id in waiting], "exclude": []}
+        return self._launch(context, spec=spec)
+
+
+class DbtNodeOperator(_ContainerOperator):
+    """
+    Shows one model, seed or snapshot, with its tests.
+
+    It has no worker: the scheduler hands it to the triggerer, which ends it. Only a node that someone cleared after its run was over
+    gets a worker, to launch a container for all nodes that were cleared.
+    """
+
+    ui_color = "#e8f1fa"
+    start_from_trigger = True
+
+    def __init__(self, *, node: Node, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.node = node
+        self.start_trigger_args = StartTriggerArgs(
+            trigger_cls=f"{NodeTrigger.__module__}.{NodeTrigger.__qualname__}",
+            trigger_kwargs=self._trigger_kwargs(),
+            next_method="rebuild",
+            next_kwargs=None,
+            timeout=None,
+        )
+
+    def execute(self, context: Any) -> None:  # noqa: ARG002 -- Airflow's signature
+        """Wait without a worker where the scheduler cannot hand a task to the triggerer (Airflow 3.0 to 3.2)."""
+        self.defer(trigger=NodeTrigger(**self._trigger_kwargs()), method_name="rebuild")
+
+    def rebuild(self, context: Any, event: Any = None) -> Any:  # noqa: ARG002 -- Airflow passes the event
+        """Launch one container for all nodes of this DAG run that were cleared."""
+        waiting = self._waiting(context)
+        context["ti"].xcom_push(key=SELECTION_XCOM, value=waiting)
+        self.log.info("building what was cleared: %s", ", ".join(waiting))
+        params = spec_of_params(context["params"]) | spec_of_interval(context)
+        spec = {name: value for name, value in params.items() if name not in {"select", "exclude"}}
+        return self._launch(context, spec=spec | {"select": [self.nodes[task_id].selector for task_id in waiting]})
+
+    def _conclude(
+        self, context: Any, *, record: str, attempt: int, container: Container | None, is_finished: bool
+    ) -> dict[str, Any]:
+        end = self._end(record, attempt, is_finished=is_finished)
+        own = [] if end is None else [end["nodes"].get(name) for name in (self.node.unique_id, *self.node.tests)]
+        if end is not None and own[0] is not None and all(node is None or node["status"] in _GOOD for node in own):
+            # The run of all that was cleared may have failed; this node did not.
+            return self._succeeded(context, end, record=record, attempt=attempt)
+        return super()._conclude(context, record=record, attempt=attempt, container=container, is_finished=is_finished)
+
+    def _trigger_kwargs(self) -> dict[str, Any]:
+        place = self.deployment.record_place
+        return {
+            "place": {
+                "launch_role_arn": place.launch_role_arn,
+                "region": place.region,
+                "bucket_name": place.bucket_name,
+                "project_prefix": place.project_prefix,
+            },
+            "unique_id": self.node.unique_id,
+            "tests": list(self.node.tests),
+            "run_task_id": self.run_task_id,
+        }
+
+
+_GOOD = frozenset({"success", "warn", "skipped"})
+
+
+def spec_of_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of the run spec that a person filled in; what is empty is left to the deployment."""
+    return {name: params[name] for name in ("select", "exclude", "vars", "full_refresh", "threads") if params.get(name)}
+
+
+def spec_of_interval(context: Any) -> dict[str, Any]:
+    """The data interval of a backfill as dbt variables; a person's own variables win. Other runs carry none: dbt would parse anew."""
+    run = context["dag_run"]
+    if str(getattr(run.run_type, "value", run.run_type)) != "backfill":
+        return {}
+    interval = {
+        "data_interval_start": context["data_interval_start"].isoformat(),
+        "data_interval_end": context["data_interval_end"].isoformat(),
+    }
+    return {"vars": interval | dict(context["params"].get("vars") or {})}

@@ -1,0 +1,226 @@
+"""Reads the run record that the container writes to S3 (its format: docs/run-record.md)."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from . import aws
+from .deployment import RecordPlace
+
+_MISSING = frozenset({"NoSuchKey", "404", "NotFound"})
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+=@-]{0,149}")
+
+# The states of a node that leave nothing to wait for in the attempt that reports them.
+_SUCCEEDED = frozenset({"success", "warn"})
+
+# The steps that build nodes; the others only test, document or measure them.
+_BUILDING_STEPS = frozenset({"build", "run", "seed", "snapshot"})
+
+
+def record_id(run_id: str) -> str:
+    """
+    The name of a DAG run in the record: the run's id where the record's rules allow it, else a safe form with a hash of it.
+
+    At most 150 of the 200 characters that are allowed, which leaves room for `cleared_record_id`.
+    """
+    if _RUN_ID.fullmatch(run_id):
+        return run_id
+    safe = re.sub(r"[^A-Za-z0-9_.:+=@-]", "-", run_id)[:130]
+    return f"r-{safe}-{hashlib.sha256(run_id.encode()).hexdigest()[:12]}"
+
+
+def cleared_record_id(base: str, *, task_id: str, generation: int) -> str:
+    """
+    The name of the record of what a person cleared.
+
+    A record of its own, because within one record the container skips what is done already, and what is cleared has to run again.
+    """
+    return f"{base}.clear-{generation}-{hashlib.sha256(task_id.encode()).hexdigest()[:6]}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NodeResult:
+    """How a node or test ended in one attempt."""
+
+    unique_id: str
+    status: str
+    message: str
+    relation: str | None
+    rows: int | None
+    seconds: float
+    compiled_path: str | None
+    finished_at: datetime
+
+
+@dataclass
+class Attempt:
+    """What is known so far of one attempt."""
+
+    number: int
+    next_batch: int = 1
+    steps: tuple[str, ...] = ()
+    planned: dict[str, set[str]] = field(default_factory=dict)
+    started_steps: set[str] = field(default_factory=set)
+    results: dict[str, NodeResult] = field(default_factory=dict)
+    is_finished: bool = False
+    headline: str = ""
+
+    @property
+    def plan_is_known(self) -> bool:
+        """Whether every step that builds has begun, so that what is not planned by now will not be built."""
+        building = [step for step in self.steps if step in _BUILDING_STEPS]
+        return bool(building) and all(step in self.started_steps for step in building)
+
+    def plans(self, unique_id: str) -> bool:
+        """Whether a step of this attempt set out to build or test the node."""
+        return any(unique_id in nodes for nodes in self.planned.values())
+
+    def add(self, event: Mapping[str, Any]) -> None:
+        """Take in one line of the event files; types of later format versions are left alone."""
+        match event["type"]:
+            case "planned":
+                nodes = {node["unique_id"] for node in event["nodes"]}
+                self.planned.setdefault(event["step"], set()).update(nodes)
+            case "step_started":
+                self.started_steps.add(event["step"])
+            case "node_finished":
+                self.results[event["unique_id"]] = NodeResult(
+                    unique_id=event["unique_id"],
+                    status=event["status"],
+                    message=event.get("message") or "",
+                    relation=event.get("relation"),
+                    rows=event.get("rows"),
+                    seconds=float(event.get("seconds") or 0.0),
+                    compiled_path=event.get("compiled_path"),
+                    finished_at=datetime.fromisoformat(event["t"]),
+                )
+            case "run_finished":
+                self.is_finished = True
+                self.headline = event.get("headline") or ""
+
+
+class RunRecord:
+    """
+    One record (`runs/<record id>/`), read as it grows.
+
+    `read_new` and the other reading methods block; a trigger calls them in a thread, one at a time.
+    """
+
+    def __init__(self, *, client: Any, bucket: str, prefix: str) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._prefix = prefix
+        self.attempts: dict[int, Attempt] = {}
+
+    def read_new(self, *, look_for_attempts: bool) -> bool:
+        """
+        Read what the container wrote since the last call; returns whether there was anything.
+
+        One request for each batch of events and one that finds no further; one more with `look_for_attempts`.
+        """
+        found = False
+        if look_for_attempts:
+            for number in sorted(set(self.attempt_numbers()) - self.attempts.keys()):
+                start = self._json(f"attempts/{number:04d}/start.json")
+                if start is not None:
+                    steps = tuple(step["name"] for step in start.get("spec", {}).get("steps", []))
+                    self.attempts[number] = Attempt(number, steps=steps)
+                    found = True
+        for attempt in self.attempts.values():
+            if not attempt.is_finished:
+                found = self._read_batches(attempt) or found
+        return found
+
+    def attempt_numbers(self) -> list[int]:
+        """The numbers of the attempts that have begun."""
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self._bucket, Prefix=f"{self._prefix}attempts/", Delimiter="/"
+        )
+        return sorted(
+            int(folder["Prefix"].removesuffix("/").rpartition("/")[2])
+            for page in pages
+            for folder in page.get("CommonPrefixes", [])
+        )
+
+    def end(self, attempt: int) -> dict[str, Any] | None:
+        """`end.json` of an attempt; None while it is unfinished or was killed."""
+        return self._json(f"attempts/{attempt:04d}/end.json")
+
+    def write_spec(self, spec: Mapping[str, Any]) -> str:
+        """Write `spec.json` for a container whose spec is too large for ECS's overrides; returns its address."""
+        key = f"{self._prefix}spec.json"
+        self._client.put_object(
+            Bucket=self._bucket, Key=key, Body=json.dumps(spec).encode(), ContentType="application/json"
+        )
+        return f"s3://{self._bucket}/{key}"
+
+    def results(self, unique_id: str) -> list[NodeResult]:
+        """How the node ended in each attempt that ran it, the oldest attempt first."""
+        return [
+            self.attempts[number].results[unique_id]
+            for number in sorted(self.attempts)
+            if unique_id in self.attempts[number].results
+        ]
+
+    def _read_batches(self, attempt: Attempt) -> bool:
+        found = False
+        while (batch := self._body(f"attempts/{attempt.number:04d}/events/{attempt.next_batch:06d}.jsonl")) is not None:
+            found = True
+            attempt.next_batch += 1
+            for line in batch.decode("utf-8").splitlines():
+                if line.strip():
+                    attempt.add(json.loads(line))
+            if attempt.is_finished:
+                break
+        return found
+
+    def _json(self, name: str) -> dict[str, Any] | None:
+        body = self._body(name)
+        if body is None:
+            return None
+        content: dict[str, Any] = json.loads(body)
+        return content
+
+    def _body(self, name: str) -> bytes | None:
+        try:
+            answer = self._client.get_object(Bucket=self._bucket, Key=f"{self._prefix}{name}")
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _MISSING:
+                return None
+            raise
+        body: bytes = answer["Body"].read()
+        return body
+
+
+def open_record(place: RecordPlace, name: str) -> RunRecord:
+    """The record called `name` of a project."""
+    return RunRecord(
+        client=aws.client("s3", place.launch_role_arn, place.region),
+        bucket=place.bucket_name,
+        prefix=f"{place.project_prefix}runs/{name}/",
+    )
+
+
+def cleared_records(place: RecordPlace, base: str) -> list[str]:
+    """The names of the records of what people cleared in the run called `base`."""
+    client = aws.client("s3", place.launch_role_arn, place.region)
+    folder = f"{place.project_prefix}runs/"
+    pages = client.get_paginator("list_objects_v2").paginate(
+        Bucket=place.bucket_name, Prefix=f"{folder}{base}.clear-", Delimiter="/"
+    )
+    return [
+        entry["Prefix"].removeprefix(folder).removesuffix("/")
+        for page in pages
+        for entry in page.get("CommonPrefixes", [])
+    ]
+
+
+def succeeded(result: NodeResult) -> bool:
+    """Whether a node or test is as it should be, warnings included."""
+    return result.status in _SUCCEEDED

@@ -1,0 +1,269 @@
+"""What waits in the triggerer: for a container, for other containers to be gone, and for one node each."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
+
+from . import aws, compat
+from .containers import Container, Containers
+from .deployment import Deployment, RecordPlace
+from .follower import RunFollower, follow_run
+from .verdict import Outcome, Verdict, is_planned, verdict
+
+_SECONDS_BETWEEN_LOOKS = 5.0
+# What a container may need, beyond its own deadline, to be placed, to pull its image and to stop.
+_START_SECONDS = 1800.0
+# How long the first of the cleared nodes waits for others that are cleared with it.
+_POLLS_BEFORE_LEADING = 2
+
+# Under these keys a task that launches containers tells those that wait for them.
+REASON_XCOM = "reason"
+SELECTION_XCOM = "selection"
+
+_AIRFLOW_TELLS_OF_KILLS = hasattr(BaseTrigger, "on_kill")
+
+
+class _DeploymentTrigger(BaseTrigger):
+    """A trigger of one deployment; the class's module is imported by the triggerer from the DAG folder (docs/airflow.md)."""
+
+    def __init__(self, *, deployment: dict[str, Any]) -> None:
+        super().__init__()
+        self._deployment = Deployment.from_mapping(deployment)
+
+    def _classpath(self) -> str:
+        return f"{type(self).__module__}.{type(self).__qualname__}"
+
+
+class ContainerTrigger(_DeploymentTrigger):
+    """
+    Waits for the end of one container, and stops it when its task is killed.
+
+    Fires {"container": how ECS describes it or None, "is_finished": whether its record is complete, "is_overdue": whether it
+    outlived its own deadline}. A complete record counts as the end: what comes after it is only AWS tidying up.
+    """
+
+    def __init__(
+        self, *, deployment: dict[str, Any], task_arn: str, record: str, attempt: int, run_task_id: str, since: float
+    ) -> None:
+        super().__init__(deployment=deployment)
+        self._task_arn = task_arn
+        self._record = record
+        self._attempt = attempt
+        self._run_task_id = run_task_id
+        self._since = since
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """What the triggerer makes this trigger of again."""
+        return self._classpath(), {
+            "deployment": self._deployment.as_mapping(),
+            "task_arn": self._task_arn,
+            "record": self._record,
+            "attempt": self._attempt,
+            "run_task_id": self._run_task_id,
+            "since": self._since,
+        }
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait."""
+        try:
+            yield TriggerEvent(await self._end())
+        except asyncio.CancelledError:
+            if not _AIRFLOW_TELLS_OF_KILLS:
+                await self.on_kill()
+            raise
+
+    async def on_kill(self) -> None:
+        """
+        Stop the container: someone cleared or marked the task, or its DAG run timed out.
+
+        A trigger that only moves to another triggerer looks the same to Airflow, and there the task still waits.
+        """
+        if await asyncio.to_thread(compat.deferred_by, self.task_instance, self.trigger_id):
+            return
+        self.log.info("the task was cleared, marked or timed out: stopping container %s", self._task_arn)
+        await asyncio.to_thread(
+            Containers(self._deployment).stop, self._task_arn, "the Airflow task was cleared, marked or timed out"
+        )
+
+    async def _end(self) -> dict[str, Any]:
+        task = self.task_instance
+        deadline = self._since + self._deployment.deadline_seconds + self._deployment.stop_timeout_seconds
+        last_look = 0.0
+        last_status = ""
+        async with follow_run(
+            self._deployment.record_place,
+            dag_id=task.dag_id,
+            run_id=task.run_id,
+            run_task_id=self._run_task_id,
+        ) as follower:
+            follower.follow(self._record)
+            while True:
+                if follower.is_finished(self._record, self._attempt):
+                    return _ended(None, is_finished=True)
+                if time.monotonic() - last_look >= _SECONDS_BETWEEN_LOOKS:
+                    last_look = time.monotonic()
+                    container = await self._look()
+                    if container is not None and container.last_status != last_status:
+                        last_status = container.last_status
+                        self.log.info("container %s: %s", container.task_id, last_status.lower())
+                    if container is None or container.is_gone:
+                        # The last events may have been written after the last poll.
+                        await follower.next_poll()
+                        await follower.next_poll()
+                        return _ended(container, is_finished=follower.is_finished(self._record, self._attempt))
+                if time.time() > deadline + _START_SECONDS:
+                    return _ended(None, is_finished=False, is_overdue=True)
+                await follower.next_poll()
+
+    async def _look(self) -> Container | None:
+        try:
+            found = await asyncio.to_thread(Containers(self._deployment).describe, [self._task_arn])
+        except Exception as error:
+            if not aws.may_pass(error):
+                raise
+            self.log.warning("AWS does not answer now, asking again: %s", error)
+            return Container(
+                arn=self._task_arn, last_status="UNKNOWN", desired_status="", started_by="", record_id=None,
+                attempt=None, stop_code="", stopped_reason="", container_reason="", exit_code=None,
+            )  # fmt: skip
+        return found[0] if found else None
+
+
+def _ended(container: Container | None, *, is_finished: bool, is_overdue: bool = False) -> dict[str, Any]:
+    return {
+        "container": None if container is None else asdict(container),
+        "is_finished": is_finished,
+        "is_overdue": is_overdue,
+    }
+
+
+class PauseTrigger(_DeploymentTrigger):
+    """Waits until containers are gone, at most `seconds`; without containers it waits that long. Fires None."""
+
+    def __init__(self, *, deployment: dict[str, Any], task_arns: Sequence[str], seconds: float) -> None:
+        super().__init__(deployment=deployment)
+        self._task_arns = list(task_arns)
+        self._seconds = seconds
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """What the triggerer makes this trigger of again."""
+        return self._classpath(), {
+            "deployment": self._deployment.as_mapping(),
+            "task_arns": self._task_arns,
+            "seconds": self._seconds,
+        }
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait."""
+        until = time.monotonic() + self._seconds
+        while time.monotonic() < until:
+            if self._task_arns:
+                found = await asyncio.to_thread(Containers(self._deployment).describe, self._task_arns)
+                if all(container.is_gone for container in found):
+                    break
+            await asyncio.sleep(min(_SECONDS_BETWEEN_LOOKS, max(0.1, until - time.monotonic())))
+        yield TriggerEvent(None)
+
+
+class NodeTrigger(BaseTrigger):
+    """
+    Waits for one node of the run, with its tests, and ends the node's task without any worker.
+
+    A node that a person cleared alone, after its run was over, needs a container of its own: then the first of those that wait
+    fires an ordinary event, which resumes it on a worker that launches one container for all of them.
+    """
+
+    def __init__(self, *, place: dict[str, str], unique_id: str, tests: Sequence[str], run_task_id: str) -> None:
+        super().__init__()
+        self._place = RecordPlace(**place)
+        self._unique_id = unique_id
+        self._tests = list(tests)
+        self._run_task_id = run_task_id
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """What the triggerer makes this trigger of again."""
+        return f"{type(self).__module__}.{type(self).__qualname__}", {
+            "place": asdict(self._place),
+            "unique_id": self._unique_id,
+            "tests": self._tests,
+            "run_task_id": self._run_task_id,
+        }
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait."""
+        task = self.task_instance
+        async with follow_run(
+            self._place, dag_id=task.dag_id, run_id=task.run_id, run_task_id=self._run_task_id
+        ) as follower:
+            end = await (self._first_end(follower) if task.try_number == 1 else self._cleared_end(follower))
+        if end is None:
+            self.log.info("cleared after its run was over: a worker launches a container for what was cleared")
+            yield TriggerEvent(None)
+            return
+        for line in end.lines:
+            self.log.info("%s", line)
+        match end.outcome:
+            case Outcome.SUCCESS:
+                yield TaskSuccessEvent()
+            case Outcome.SKIPPED:
+                yield TaskSkippedEvent()
+            case Outcome.FAILED:
+                yield TaskFailedEvent()
+
+    async def _first_end(self, follower: RunFollower) -> Verdict:
+        while (found := self._verdict(follower, since=None)) is None:
+            # Within a poll the records are read after the states: what was written before the end of the run task is known.
+            if follower.run_task_is_over:
+                return await self._nothing_came(follower, self._run_task_id)
+            await follower.next_poll()
+        return found
+
+    async def _cleared_end(self, follower: RunFollower) -> Verdict | None:
+        since = compat.tried_since(self.task_instance)
+        mine = self.task_instance.task_id
+        follower.wants_cleared = True
+        await follower.look_afresh()
+        run_builds_it = False
+        leader: str | None = None
+        polls_as_leader = 0
+        while (found := self._verdict(follower, since=since)) is None:
+            if not follower.run_task_is_over:
+                # The run task was cleared as well, and takes what waits with it.
+                run_builds_it = True
+            elif run_builds_it:
+                return await self._nothing_came(follower, self._run_task_id)
+            elif leader is not None and follower.node_states.get(leader) in compat.FINISHED_STATES:
+                if mine in (await self._xcom(leader, SELECTION_XCOM) or [mine]):
+                    return await self._nothing_came(follower, leader)
+                leader = None
+            else:
+                waiting = sorted(
+                    task_id for task_id, state in follower.node_states.items() if state not in compat.FINISHED_STATES
+                )
+                leader = waiting[0] if waiting and waiting[0] != mine else None
+                polls_as_leader = polls_as_leader + 1 if leader is None else 0
+                if polls_as_leader > _POLLS_BEFORE_LEADING:
+                    return None
+            await follower.next_poll()
+        return found
+
+    def _verdict(self, follower: RunFollower, *, since: datetime | None) -> Verdict | None:
+        return verdict(follower, unique_id=self._unique_id, tests=self._tests, since=since)
+
+    async def _nothing_came(self, follower: RunFollower, builder: str) -> Verdict:
+        if not is_planned(follower, self._unique_id) and any(attempt.is_finished for attempt in follower.attempts()):
+            return Verdict(Outcome.SKIPPED, ("not selected in this run",))
+        reason = (
+            await self._xcom(builder, REASON_XCOM) or f"task {builder} gave no reason; it was stopped or set by hand"
+        )
+        first = f"not built: task {builder} ended before this node was done"
+        return Verdict(Outcome.FAILED, (first, *str(reason).splitlines()))
+
+    async def _xcom(self, task_id: str, key: str) -> Any:
+        task = self.task_instance
+        return await asyncio.to_thread(compat.xcom, dag_id=task.dag_id, run_id=task.run_id, task_id=task_id, key=key)
