@@ -14,6 +14,7 @@ from local_cloud.emulator.patches import (
     events,
     fargate,
     iam,
+    resource_types,
 )
 
 
@@ -22,6 +23,7 @@ def apply_all() -> None:
     iam.apply()
     cloudformation.apply()
     custom_resources.apply()
+    resource_types.apply()
     ecr.apply()
     credentials.apply()
     fargate.apply()

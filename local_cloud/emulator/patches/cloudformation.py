@@ -16,6 +16,7 @@ def apply() -> None:
     """Apply the patches of this module."""
     _refer_to_secrets_by_arn()
     _register_whole_task_definitions()
+    _give_networks_their_attributes()
 
 
 def _refer_to_secrets_by_arn() -> None:
@@ -69,6 +70,25 @@ def _register_whole_task_definitions() -> None:
     replace(provisioners, "_ecs_task_def_create", "logical_id", "props", "stack_name", by=create)
     handlers = provisioners._RESOURCE_HANDLERS["AWS::ECS::TaskDefinition"]
     replace(handlers, "create", "logical_id", "props", "stack_name", by=lambda _: provisioners._ecs_task_def_create)
+
+
+def _give_networks_their_attributes() -> None:
+    """CDK's interface endpoints read the CIDR block of their VPC, which the stock emulator does not return."""
+
+    def create_with(*names: str) -> Callable[[Callable[..., Created]], Callable[..., Created]]:
+        def wrap(stock: Callable[..., Created]) -> Callable[..., Created]:
+            def create(logical_id: str, props: Json, stack_name: str) -> Created:
+                physical_id, attributes = stock(logical_id, props, stack_name)
+                return physical_id, {**{name: props[name] for name in names if name in props}, **attributes}
+
+            return create
+
+        return wrap
+
+    handlers = provisioners._RESOURCE_HANDLERS
+    parameters = ("logical_id", "props", "stack_name")
+    replace(handlers["AWS::EC2::VPC"], "create", *parameters, by=create_with("CidrBlock"))
+    replace(handlers["AWS::EC2::Subnet"], "create", *parameters, by=create_with("CidrBlock", "VpcId"))
 
 
 def _in_api_spelling(value: Any) -> Any:  # noqa: ANN401 -- any value of a template

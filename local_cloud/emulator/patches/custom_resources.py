@@ -2,13 +2,11 @@
 
 import io
 import mimetypes
-import os
 import zipfile
-from typing import Any
 
-import botocore.session
 from botocore.exceptions import ClientError
 
+from local_cloud.emulator.patches.root_client import root_client
 from local_cloud.emulator.patches.stock import Json, StockEmulatorChangedError, provisioners, responses
 
 Created = tuple[str, Json]
@@ -72,7 +70,7 @@ def _destination(props: Json) -> tuple[str, str]:
 
 
 def _deploy(props: Json) -> None:
-    s3 = _s3_client()
+    s3 = root_client("s3")
     bucket, prefix = _destination(props)
     markers = props.get("SourceMarkers") or []
     deployed = set()
@@ -107,7 +105,7 @@ def _files(archive: bytes, key: str, *, extract: bool) -> dict[str, bytes]:
 
 
 def _delete_objects(bucket: str, prefix: str) -> None:
-    s3 = _s3_client()
+    s3 = root_client("s3")
     try:
         for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix):
             for found in page.get("Versions", []) + page.get("DeleteMarkers", []):
@@ -119,14 +117,3 @@ def _delete_objects(bucket: str, prefix: str) -> None:
 
 def _is_true(value: object) -> bool:
     return str(value).lower() == "true"
-
-
-def _s3_client() -> Any:  # noqa: ANN401 -- botocore has no types here
-    """A client of this emulator, as the account's root user."""
-    return botocore.session.get_session().create_client(
-        "s3",
-        region_name=responses.get_region(),
-        endpoint_url=f"http://127.0.0.1:{os.environ['GATEWAY_PORT']}",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",  # noqa: S106 -- any value will do for the emulator's root user
-    )

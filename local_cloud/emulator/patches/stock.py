@@ -20,7 +20,7 @@ from ministack.services import (  # type: ignore[import-not-found]
     secretsmanager,
     sts,
 )
-from ministack.services.cloudformation import provisioners  # type: ignore[import-not-found]
+from ministack.services.cloudformation import provisioners, stacks  # type: ignore[import-not-found]
 
 __all__ = [
     "Json",
@@ -43,6 +43,7 @@ __all__ = [
     "resource_lock",
     "responses",
     "secretsmanager",
+    "stacks",
     "sts",
 ]
 
