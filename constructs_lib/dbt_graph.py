@@ -67,7 +67,7 @@ def graph_of_manifest(manifest: Mapping[str, Any], *, project_name: str) -> dict
     entries += [
         _entry(source, [], tests.get(unique_id, []))
         for unique_id, source in manifest["sources"].items()
-        if unique_id in used_sources or unique_id in tests or source.get("freshness")
+        if unique_id in used_sources or unique_id in tests or _has_freshness(source)
     ]
     return {
         "format_version": _FORMAT_VERSION,
@@ -96,6 +96,12 @@ def _folder(node: Mapping[str, Any]) -> list[str]:
     # fqn: package, folders, name; sources and snapshots add the name of what holds them, versioned models the version.
     folders = Path(node["original_file_path"]).parent.parts
     return [folder for folder in folders[1:] if folder in node["fqn"]]
+
+
+def _has_freshness(source: Mapping[str, Any]) -> bool:
+    # dbt fills in thresholds without a count where none are given.
+    thresholds = source.get("freshness") or {}
+    return any((thresholds.get(key) or {}).get("count") for key in ("warn_after", "error_after"))
 
 
 def _is_ephemeral(node: Mapping[str, Any]) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
 
+from constructs_lib.findings import acknowledge_wildcards
 from constructs_lib.settings_error import SettingsError
 
 _SECRET_ARN = re.compile(r"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:[A-Za-z0-9/_+=.@-]+-[A-Za-z0-9]{6}")
@@ -194,10 +195,10 @@ def grant_read(credentials: WarehouseCredentials, role: iam.Role) -> None:
             _allow(role, "secretsmanager:GetSecretValue", credentials.secret_arn)
             _allow_decrypt(role, credentials.kms_key_arn)
         case SsmParameters():
-            _allow(
-                role,
-                "ssm:GetParametersByPath",
-                stack.format_arn(service="ssm", resource="parameter", resource_name=credentials.path.strip("/")),
+            path = stack.format_arn(service="ssm", resource="parameter", resource_name=credentials.path.strip("/"))
+            _allow(role, "ssm:GetParametersByPath", path, f"{path}/*")
+            acknowledge_wildcards(
+                role, {f"{path}/*": "The path is the setting; the runner reads all parameters below it."}
             )
             _allow_decrypt(role, credentials.kms_key_arn)
         case RedshiftIam():
