@@ -161,6 +161,8 @@ create or replace function pg_catalog.json_typeof(value jsonb) returns text lang
   $$ select jsonb_typeof(value) $$;
 create or replace function pg_catalog.get_array_length(value jsonb) returns int language sql immutable as
   $$ select case when jsonb_typeof(value) = 'array' then jsonb_array_length(value) end $$;
+create or replace function pg_catalog.array_concat(first_part jsonb, second_part jsonb) returns jsonb language sql immutable as
+  $$ select first_part || second_part $$;
 create or replace function pg_catalog.split_to_array(value text, separator text default ',')
 returns jsonb language sql immutable as $$ select to_jsonb(string_to_array(value, separator)) $$;
 

@@ -8,7 +8,7 @@ which knows strings, comments and quoted names. What is a function in Redshift i
 
 Not covered, and passed on as it is for PostgreSQL to refuse: copy, unload, external tables, data sharing, `show` and `use`,
 `alter table ... append`, temporary tables named with `#`, window forms of `listagg` and `percentile_cont`, `ratio_to_report`,
-pivot, `select * exclude`, a column alias used beside its definition, `top ... percent`, navigation of SUPER values with dots.
+pivot, `select * exclude`, `qualify` on window functions over the star of a join, a column alias used beside its definition, `top ... percent`, navigation of SUPER values with dots.
 A view `with no schema binding` is bound here: it goes with the table that it reads.
 """
 
@@ -22,6 +22,7 @@ from sqlglot import exp
 from sqlglot.dialects.redshift import Redshift
 from sqlglot.errors import SqlglotError
 from sqlglot.tokenizer_core import Token, TokenType
+from sqlglot.transforms import eliminate_qualify
 
 # Longer than any model seen; a seed's insert of megabytes holds nothing to rewrite and costs seconds to tokenize.
 _LONGEST_STATEMENT = 1_000_000
@@ -339,14 +340,50 @@ def _case_of_decode(values: list[str]) -> str:
 
 
 def _without_qualify(sql: str) -> str:
-    """`qualify` as a filter around a subquery; unchanged where that would add columns to a star."""
+    """`qualify` as a filter around a subquery; unchanged, for PostgreSQL to refuse, where that would change the columns."""
     try:
         (tree,) = sqlglot.parse(sql, read="postgres")
     except (SqlglotError, ValueError):
         return sql
     if tree is None:
         return sql
-    for select in list(tree.find_all(exp.Select)):
-        if select.args.get("qualify") and any(projection.is_star for projection in select.expressions):
-            return sql
+    # The innermost first: what is replaced is not looked at again.
+    for select in reversed(list(tree.find_all(exp.Select))):
+        if select.args.get("qualify"):
+            filtered = _filtered(select)
+            if filtered is None:
+                return sql
+            if select is tree:
+                tree = filtered
+            else:
+                select.replace(filtered)
     return tree.sql(dialect="postgres")
+
+
+def _filtered(select: exp.Select) -> exp.Expr | None:
+    """The same rows and columns without `qualify`, or None where the columns are not known."""
+    inner = select.copy()
+    # These belong to the rows that are kept.
+    outermost = {name: inner.args.pop(name) for name in ("with_", "order", "limit", "offset") if inner.args.get(name)}
+    result = _around(inner)
+    if result is not None:
+        for name, clause in outermost.items():
+            result.set(name, clause)
+    return result
+
+
+def _around(inner: exp.Select) -> exp.Expr | None:
+    if not any(projection.is_star for projection in inner.expressions):
+        return eliminate_qualify(inner)
+    condition = inner.args.pop("qualify").this
+    if not condition.find(exp.Window):
+        # It speaks of the result's columns only.
+        return exp.select("*").from_(inner.subquery("_all")).where(condition)
+    source = inner.args["from_"].this
+    if len(inner.expressions) > 1 or inner.args.get("joins") or not isinstance(inner.expressions[0], exp.Star):
+        return None
+    # The row travels as one value beside the condition, so that the star stays what it is.
+    inner = inner.select(
+        exp.alias_(exp.column(source.alias_or_name), "_row"), exp.alias_(condition, "_is_kept"), append=False
+    )
+    return exp.select("(_rows._row).*", dialect="postgres").from_(inner.subquery("_rows")).where("_is_kept")

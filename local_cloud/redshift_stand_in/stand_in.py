@@ -133,6 +133,7 @@ class RedshiftStandIn:
         self._processes.stop("bridge")
         # SIGINT is PostgreSQL's fast shutdown: it does not wait for sessions to end by themselves.
         self._processes.stop("postgres", first_signal=signal.SIGINT)
+        self._wait_until_left()
         self._record_file.unlink(missing_ok=True)
 
     def run_sql(self, text: str) -> None:
@@ -158,6 +159,15 @@ class RedshiftStandIn:
         """End every session of `user` in the middle of whatever it does; returns how many there were."""
         rows = self.query("select pg_terminate_backend(pid) from pg_stat_activity where usename = %s", [self.user])
         return len(rows)
+
+    def _wait_until_left(self) -> None:
+        """The sessions of a server that had to be killed end by themselves, a moment after it."""
+        deadline = time.monotonic() + _START_SECONDS
+        data_folders = {folder.resolve() for folder in self._folder.glob("postgres-*/data")}
+        while any(_working_folder(process) in data_folders for process in Path("/proc").glob("[0-9]*")):
+            if time.monotonic() > deadline:
+                raise StandInError(f"processes of the Redshift stand-in still work in {self._folder}; end them first")
+            time.sleep(0.02)
 
     @property
     def _admin_password_file(self) -> Path:
@@ -230,7 +240,7 @@ class RedshiftStandIn:
 
     def _start_postgres(self, binaries: Path, data: Path, connection: _Connection) -> None:
         settings = {**_SERVER_SETTINGS, "port": str(connection.postgres_port)}
-        # A record of a server that was killed keeps the next one from starting if its process id is taken again.
+        # Left by a server that was killed, it keeps the next one from starting once its process id is taken again.
         (data / "postmaster.pid").unlink(missing_ok=True)
         self._processes.start(
             "postgres",
@@ -316,6 +326,14 @@ def _as_server_user() -> list[str]:
         "--inh-caps=+dac_override",
         "--ambient-caps=+dac_override",
     ]
+
+
+def _working_folder(process: Path) -> Path | None:
+    try:
+        return (process / "cwd").readlink()
+    except (FileNotFoundError, PermissionError, ProcessLookupError):
+        # Gone meanwhile, or of another user and so not ours.
+        return None
 
 
 def _newest_binaries() -> Path | None:
