@@ -93,7 +93,7 @@ class LocalAccount:
         }
 
     def make_glue_connection(self, name: str, warehouse: Warehouse) -> None:
-        """Make the Glue connection that a project's settings name, or bring it up to date."""
+        """Make the Glue connection that a project's settings name."""
         connection = {
             "Name": name,
             "ConnectionType": "JDBC",
@@ -104,11 +104,7 @@ class LocalAccount:
                 "PASSWORD": warehouse.password,
             },
         }
-        glue = self.client("glue")
-        try:
-            glue.update_connection(Name=name, ConnectionInput=connection)
-        except glue.exceptions.EntityNotFoundException:
-            glue.create_connection(ConnectionInput=connection)
+        self.client("glue").create_connection(ConnectionInput=connection)
 
 
 def _policy(action: str, *, resource: str | None = None, principal: dict[str, str] | None = None) -> dict[str, object]:

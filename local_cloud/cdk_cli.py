@@ -29,25 +29,28 @@ class CdkCli:
         self._output = output
         self._log_file = log_file
 
+    def bootstrap(self, account: str, region: str, say: Callable[[str], None] = lambda _: None) -> None:
+        """Prepare an account for deployments; needs no app, and so does not synthesize one."""
+        self._run(["bootstrap", f"aws://{account}/{region}"], folder=Path(self._environment["HOME"]), say=say)
+
     def run(self, *arguments: str, say: Callable[[str], None] = lambda _: None) -> str:
         """
         Run `cdk <arguments>` and return what it printed; `say` gets short words on what it is doing.
 
         Raises CdkError when it exits with an error.
         """
-        command = [
-            str(REPOSITORY_ROOT / "node_modules/.bin/cdk"),
-            *("--app", self._app, "--output", str(self._output)),
-            *("--ci", "--no-color", "--progress", "events", "--no-notices"),
-            *arguments,
-        ]
+        for_app = ["--app", self._app, "--output", str(self._output), "--progress", "events"]
+        return self._run([*for_app, *arguments], folder=REPOSITORY_ROOT, say=say)
+
+    def _run(self, arguments: Sequence[str], *, folder: Path, say: Callable[[str], None]) -> str:
+        command = [str(REPOSITORY_ROOT / "node_modules/.bin/cdk"), "--ci", "--no-color", "--no-notices", *arguments]
         self._log_file.parent.mkdir(parents=True, exist_ok=True)
         lines: list[str] = []
         with (
             self._log_file.open("a") as log,
             subprocess.Popen(
                 command,
-                cwd=REPOSITORY_ROOT,
+                cwd=folder,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

@@ -13,7 +13,7 @@ from stacks.environments import LOCAL
 
 from local_cloud.account import LocalAccount, Warehouse
 from local_cloud.airflow import LocalAirflow
-from local_cloud.base_image import base_image_name, ensure_base_image
+from local_cloud.base_image import BASE_IMAGE, ensure_base_image
 from local_cloud.cdk_cli import REPOSITORY_ROOT, CdkCli
 from local_cloud.container_engine import ContainerEngine
 from local_cloud.emulator import Emulator
@@ -129,9 +129,8 @@ class LocalCloud:
     def _prepare_engine(self) -> None:
         with self._steps.step("Find a container engine") as step:
             self.engine = ContainerEngine.detect(self.folder / "containers", report=step.say)
-        base_image = base_image_name(REPOSITORY_ROOT / "container/Dockerfile")
-        with self._steps.step(f"Make sure of the base image {base_image.rpartition('/')[2]}") as step:
-            ensure_base_image(self.engine, base_image, cache_folder=self.folder / "cache", report=step.say)
+        with self._steps.step(f"Make sure of the base image {BASE_IMAGE.rpartition('/')[2]}") as step:
+            ensure_base_image(self.engine, cache_folder=self.folder / "cache", report=step.say)
 
     def _install_venv(self, what: str, name: str) -> None:
         with self._steps.step(f"Install {what}"):
@@ -164,8 +163,8 @@ class LocalCloud:
         )
 
     def _stop_leftovers(self) -> None:
-        for part in ("airflow", "emulator"):
-            Processes(self.folder / part / "processes").stop_all()
+        Processes(self.folder / "airflow/processes").stop_all()
+        Emulator.stop_leftovers(self.folder / "emulator")
         if (self.folder / "containers").exists():
             ContainerEngine.detect(self.folder / "containers", report=_ignore).stop()
         self.warehouse.stop()

@@ -115,9 +115,8 @@ def start_and_deploy(cloud: LocalCloud, steps: Steps, choice: Choice) -> Deploye
     with ThreadPoolExecutor() as pool:
         # Airflow takes about as long to start as the deployment does.
         airflow = pool.submit(_start_airflow, cloud, steps)
-        cdk = cloud.cdk(choice.app)
         with steps.step("cdk bootstrap") as step:
-            cdk.run("bootstrap", f"aws://{LOCAL.account}/{LOCAL.region}", say=step.say)
+            cloud.cdk().bootstrap(LOCAL.account, LOCAL.region, say=step.say)
         deploy(cloud, steps, choice)
         airflow.result()
     deployed = DeployedProject(cloud, choice.project)
@@ -151,7 +150,8 @@ def run_demo(*, project_path: Path | None, raw_sql: Path | None, keep: bool) -> 
         _print_summary(steps, deployed, attempt, output)
         if keep:
             cloud.keep()
-            steps.console.print(f"Left running: Airflow at {cloud.airflow.url}; `make demo-stop` ends it.")
+            url = f"{cloud.airflow.url}/dags/{deployed.dag_id}"
+            steps.console.print(f"  {'Airflow':<11} {url}\n\nLeft running; `make demo-stop` ends it.", soft_wrap=True)
         else:
             with steps.step("Stop everything"):
                 cloud.stop()
@@ -182,16 +182,18 @@ def _print_summary(steps: Steps, deployed: DeployedProject, attempt: Attempt, ou
         told = ", ".join(f"{number} {status}" for status, number in outcomes.most_common())
         kinds.add_row(kind, str(outcomes.total()), told)
     steps.console.print(kinds)
-    where = Table("where to look", "", show_header=False)
     project_folder = output / deployed.project.name
     docs = sorted(project_folder.glob("docs/*/index.html"))
-    if docs:
-        where.add_row("dbt docs", docs[-1].as_uri())
-    where.add_row("run report", (output / attempt.prefix / "report.html").as_uri())
-    where.add_row("run record", (output / attempt.prefix).as_uri())
-    where.add_row("Airflow", f"{deployed.cloud.airflow.url}/dags/{deployed.dag_id} (while it is kept: KEEP=1)")
-    where.add_row("logs", (deployed.cloud.folder / "logs").as_uri())
-    steps.console.print(where, soft_wrap=True)
+    places = {
+        "dbt docs": docs[-1].as_uri() if docs else "none: see the run report",
+        "run report": (output / attempt.prefix / "report.html").as_uri(),
+        "run record": (output / attempt.prefix).as_uri(),
+        "logs": (deployed.cloud.folder / "logs").as_uri(),
+    }
+    steps.console.print("where to look", style="bold")
+    for name, place in places.items():
+        # Whole on one line, so that a terminal makes it a link.
+        steps.console.print(f"  {name:<11} {place}", soft_wrap=True)
 
 
 def _outcomes_by_kind(attempt: Attempt) -> dict[str, Counter[str]]:
