@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> ExitCode:
         code = Run(settings, endings).execute()
         endings.finish()
     except RunnerError as error:
-        _LOG.error("%s", error)  # noqa: TRY400 - the message is made for the reader, the traceback is not
+        _LOG.error("%s", error)
         return ExitCode.DID_NOT_FINISH
     return code
 

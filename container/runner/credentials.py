@@ -21,7 +21,10 @@ from runner.outcome import SettingsError
 DEFAULT_PORT = 5439
 _CONFIG = Config(connect_timeout=5, read_timeout=15, retries={"mode": "standard", "total_max_attempts": 4})
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError"})
-_JDBC_URL = re.compile(r"jdbc:redshift:(?P<iam>iam:)?//(?P<host>[^:/?;]+)(?::(?P<port>[^/?;]+))?/(?P<database>[^?;]+)(?P<options>[?;].*)?", re.S)
+_JDBC_URL = re.compile(
+    r"jdbc:redshift:(?P<iam>iam:)?//(?P<host>[^:/?;]+)(?::(?P<port>[^/?;]+))?/(?P<database>[^?;]+)(?P<options>[?;].*)?",
+    re.DOTALL,
+)
 _Answer = TypeVar("_Answer")
 
 
@@ -69,7 +72,9 @@ def credentials_source(settings: Mapping[str, Any]) -> CredentialsSource:
     allowed = set(source.__dataclass_fields__)
     unknown = sorted(set(fields) - allowed)
     if unknown:
-        raise SettingsError(f"unknown field {unknown[0]!r} in credentials of kind {kind!r}, allowed are {sorted(allowed)}")
+        raise SettingsError(
+            f"unknown field {unknown[0]!r} in credentials of kind {kind!r}, allowed are {sorted(allowed)}"
+        )
     try:
         made: CredentialsSource = source(**fields)
     except TypeError as error:
@@ -323,7 +328,9 @@ def _with_iam(what: str, target: _JdbcTarget, user: str | None) -> Warehouse:
     labels = target.host.split(".")
     serverless = "redshift-serverless" in labels
     if len(labels) == 1 and not target.region:
-        raise SettingsError(f"the JDBC URL of {what} must name a cluster's host, or cluster:region, got {target.host!r}")
+        raise SettingsError(
+            f"the JDBC URL of {what} must name a cluster's host, or cluster:region, got {target.host!r}"
+        )
     return RedshiftIam(
         database=target.database,
         cluster_identifier=None if serverless else labels[0],

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 from runner import log
@@ -195,10 +197,10 @@ class DbtSession:
 
         def open_and_note(manager: Any, connection: Any) -> Any:
             opened = open_connection(manager, connection)
-            session._credentials = opened.credentials  # noqa: SLF001 - this session
+            session._credentials = opened.credentials
             pid = getattr(opened, "backend_pid", None)
             if pid:
-                session._backend_pids.add(pid)  # noqa: SLF001 - this session
+                session._backend_pids.add(pid)
             return opened
 
         RedshiftConnectionManager.open = classmethod(open_and_note)  # type: ignore[method-assign, assignment]
@@ -225,13 +227,18 @@ class DbtSession:
         return dbtRunner(manifest=self.manifest, callbacks=[self._on_event]).invoke([*arguments, *self._common])
 
 
-def load() -> dict[str, str]:
-    """Import dbt and the adapter, and return their versions."""
-    from dbt.adapters.redshift.__version__ import version as redshift_version  # noqa: PLC0415 - see _invoke
-    from dbt.cli.main import dbtRunner  # noqa: F401, PLC0415 - see _invoke
-    from dbt.version import __version__ as core_version  # noqa: PLC0415 - see _invoke
+def load() -> None:
+    """Import dbt and the adapter, which takes seconds of CPU."""
+    import dbt.mp_context  # noqa: PLC0415 - see _invoke
 
-    return {"dbt_core": core_version, "dbt_redshift": redshift_version}
+    # dbt takes its locks from multiprocessing, though it works with threads only. Such a lock starts a second Python
+    # process, which costs memory and time and inherits the environment, with the password in it. dbt looks some of them
+    # up while it is imported, so this comes first.
+    locks = SimpleNamespace(Lock=threading.Lock, RLock=threading.RLock)
+    dbt.mp_context._MP_CONTEXT = locks  # type: ignore[assignment]  # noqa: SLF001 - there is no other way
+
+    import dbt.adapters.redshift  # noqa: PLC0415 - see _invoke
+    import dbt.cli.main  # noqa: PLC0415 - see _invoke
 
 
 @contextlib.contextmanager

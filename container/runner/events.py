@@ -82,4 +82,6 @@ class EventReader:
         info = event.info
         level = _LEVELS.get(info.level)
         if level is not None and info.name not in _UNTOLD_EVENTS and info.msg.strip():
-            _LOG.log(level, "%s", info.msg.strip(), extra={"dbt": info.name, "step": self.step, "dbt_thread": info.thread})
+            _LOG.log(
+                level, "%s", info.msg.strip(), extra={"dbt": info.name, "step": self.step, "dbt_thread": info.thread}
+            )

@@ -107,6 +107,4 @@ def scrub_crashes() -> None:
         )
 
     sys.excepthook = report
-    threading.excepthook = lambda arguments: report(
-        arguments.exc_type, arguments.exc_value, arguments.exc_traceback
-    )
+    threading.excepthook = lambda arguments: report(arguments.exc_type, arguments.exc_value, arguments.exc_traceback)

@@ -50,7 +50,9 @@ def metric_lines(
         "PeakMemoryMib": (peak_memory_mib(), "Megabytes"),
         "SourceFreshnessBreaches": (len(stale), "Count"),
         "TestFailures": (
-            sum(result.resource_type in {"test", "unit_test"} and result.status is NodeStatus.FAIL for result in results),
+            sum(
+                result.resource_type in {"test", "unit_test"} and result.status is NodeStatus.FAIL for result in results
+            ),
             "Count",
         ),
     }

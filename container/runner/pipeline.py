@@ -7,7 +7,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +57,10 @@ class StepEnding:
 class _StepObserver:
     """Passes on what happens in one step to the ledger."""
 
-    def __init__(self, ledger: NodeLedger, step: str, done: Mapping[str, NodeResult]) -> None:
+    def __init__(self, ledger: NodeLedger, step: str, done: Mapping[str, NodeResult], endings: Endings) -> None:
         self._ledger = ledger
         self._step = step
+        self._endings = endings
         self.done = done
 
     def planned(self, nodes: Sequence[PlannedNode], left_out: frozenset[str]) -> None:
@@ -72,6 +73,9 @@ class _StepObserver:
 
     def finished(self, result: Any) -> None:
         entry = node_result(result, step=self._step)
+        if self._endings.reason and entry.status is NodeStatus.ERROR:
+            # Its session was ended under it; what the driver says about that is not the cause.
+            entry = replace(entry, message=f"cut off while it ran: {self._endings.reason}")
         planned = entry.unique_id in self._ledger.planned(self._step)
         if planned or (entry.resource_type == "operation" and entry.status is NodeStatus.ERROR):
             self._ledger.finished(entry)
@@ -157,7 +161,7 @@ class Pipeline:
             with self._endings.interruptible():
                 if step.name is StepName.DOCS:
                     return self._session.generate_docs(compile_nodes=self._some_model_was_not_compiled())
-                observer = _StepObserver(self._ledger, step.name.value, self._done(step.name.value))
+                observer = _StepObserver(self._ledger, step.name.value, self._done(step.name.value), self._endings)
                 result = self._session.run(step.name, done=frozenset(observer.done), observer=observer)
                 # Hooks are not run as nodes, and only dbt's list of results tells of them.
                 for entry in result.results:
@@ -209,7 +213,11 @@ class Pipeline:
         level = logging.ERROR if outcome in _BAD else logging.INFO
         words = f": {message}" if message else ""
         _LOG.log(
-            level, "step %s ends with %s%s", step.name.value, outcome.value, words,
+            level,
+            "step %s ends with %s%s",
+            step.name.value,
+            outcome.value,
+            words,
             extra={"step": step.name.value, "seconds": round(seconds, 3)},
         )
 
@@ -237,5 +245,9 @@ class Pipeline:
 
 def _told(statuses: Counter[NodeStatus]) -> str | None:
     """Return e.g. "1 error, 2 skipped", None if there is nothing to tell."""
-    words = [f"{statuses[status]} {status.value.replace('_', ' ')}" for status in NodeStatus if status is not NodeStatus.SUCCESS and statuses[status]]
+    words = [
+        f"{statuses[status]} {status.value.replace('_', ' ')}"
+        for status in NodeStatus
+        if status is not NodeStatus.SUCCESS and statuses[status]
+    ]
     return ", ".join(words) or None

@@ -60,8 +60,7 @@ def _fields(warehouse: Warehouse) -> Mapping[str, str]:
         "schema": _reference("DBT_REDSHIFT_SCHEMA"),
         # dbt-redshift's default, "prefer", checks the certificate's chain but not that it was made for this host.
         "sslmode": "verify-full",
-        # A connect that is lost in a security group must not eat the run's deadline; the default is to wait for ever.
-        "connect_timeout": "30",
+        # No connect_timeout: redshift_connector keeps it for every answer, so a query that takes longer would be cut off.
         # A connect may fail while a paused cluster or an idle workgroup wakes up.
         "retries": "3",
         # A firewall drops idle connections after some minutes; the first probe must come before that.

@@ -81,7 +81,7 @@ class AttemptRecord:
         try:
             self._store.put(f"{self.folder}end.json", _encoded(content), content_type=JSON, cache_control=ALWAYS_CHECK)
         except StoreError as error:
-            _LOG.error("the run record is incomplete: %s", error)  # noqa: TRY400 - the cause is in the message
+            _LOG.error("the run record is incomplete: %s", error)
             return False
         return True
 

@@ -11,7 +11,14 @@ from runner.nodes import NodeResult
 from runner.outcome import NodeStatus
 from runner.pipeline import StepEnding
 
-_ORDER = (NodeStatus.ERROR, NodeStatus.FAIL, NodeStatus.WARN, NodeStatus.SKIPPED, NodeStatus.NOT_RUN, NodeStatus.SUCCESS)
+_ORDER = (
+    NodeStatus.ERROR,
+    NodeStatus.FAIL,
+    NodeStatus.WARN,
+    NodeStatus.SKIPPED,
+    NodeStatus.NOT_RUN,
+    NodeStatus.SUCCESS,
+)
 _TOLD_IN_FULL = frozenset({NodeStatus.ERROR, NodeStatus.FAIL, NodeStatus.WARN})
 _STYLE = """
 :root { color-scheme: light dark; --good: #1a7f37; --warn: #9a6700; --bad: #cf222e; --dim: #6e7781; --line: #d0d7de; --soft: #f6f8fa }
@@ -69,7 +76,11 @@ class Report:
         told = [result for result in _sorted(self.results) if result.status in _TOLD_IN_FULL]
         sections = []
         for result in told:
-            sql = f"<details><summary>the SQL that was sent</summary><pre>{escape(result.compiled_code)}</pre></details>" if result.compiled_code else ""
+            sql = (
+                f"<details><summary>the SQL that was sent</summary><pre>{escape(result.compiled_code)}</pre></details>"
+                if result.compiled_code
+                else ""
+            )
             failures = f" ({result.failures} rows)" if result.failures else ""
             sections.append(
                 f'<section class="failure {result.status}"><h3><span class="status {result.status}">{_words(result.status)}</span> '

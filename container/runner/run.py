@@ -11,7 +11,7 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from runner.parse_cache import ParseCache
 from runner.pipeline import Pipeline
 from runner.profile import profile_environment, write_profile
 from runner.publish import docs_uploads, step_uploads, switch_latest, upload_all
-from runner.record import FORMAT_VERSION, AttemptRecord, attempt_folder
+from runner.record import FORMAT_VERSION, AttemptRecord
 from runner.report import Report
 from runner.resume import Resume, next_attempt, read_resume
 from runner.run_spec import Policy, RunSpec, run_spec_from
@@ -65,23 +65,23 @@ class Run:
 
     def execute(self) -> ExitCode:
         """Do all of it; raises SettingsError only where there is no record yet to say it in."""
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="prepare") as pool:
-            # Importing dbt takes seconds of CPU, S3 and the credentials take seconds of waiting.
-            loading: Future[dict[str, str]] = pool.submit(dbt_session.load)
-            self._begin()
-            self._endings.conclude = self._conclude_from_outside
-            try:
-                self._build(loading)
-            except KeyboardInterrupt:
-                return self._conclude(Outcome.INTERRUPTED, self._endings.reason or "interrupted")
-            except RunnerError as error:
-                if self._endings.reason:
-                    return self._conclude(Outcome.INTERRUPTED, self._endings.reason)
-                _LOG.error("%s", error)  # noqa: TRY400 - the message is made for the reader, the traceback is not
-                return self._conclude(Outcome.ERROR, str(error))
-            except Exception as error:
-                _LOG.exception("the runner has a bug")
-                return self._conclude(Outcome.ERROR, f"the runner has a bug: {type(error).__name__}: {error}")
+        # Importing dbt takes seconds of CPU; S3 and the credentials take seconds of waiting.
+        loading: Future[None] = Future()
+        threading.Thread(target=_load_dbt, args=(loading,), name="import", daemon=True).start()
+        self._begin()
+        self._endings.conclude = self._conclude_from_outside
+        try:
+            self._build(loading)
+        except KeyboardInterrupt:
+            return self._conclude(Outcome.INTERRUPTED, self._endings.reason or "interrupted")
+        except RunnerError as error:
+            if self._endings.reason:
+                return self._conclude(Outcome.INTERRUPTED, self._endings.reason)
+            _LOG.error("%s", error)
+            return self._conclude(Outcome.ERROR, str(error))
+        except Exception as error:
+            _LOG.exception("the runner has a bug")
+            return self._conclude(Outcome.ERROR, f"the runner has a bug: {type(error).__name__}: {error}")
         return self._conclude(*self._outcome())
 
     def _begin(self) -> None:
@@ -113,14 +113,16 @@ class Run:
                 record.start(self._start)
             except AlreadyExists as error:
                 if settings.attempt is not None:
-                    raise SettingsError(f"attempt {attempt} of run {settings.run_id!r} has a writer already: {error}") from error
+                    raise SettingsError(
+                        f"attempt {attempt} of run {settings.run_id!r} has a writer already: {error}"
+                    ) from error
                 continue
             self._record, self._ledger = record, NodeLedger(record)
             self._say_how_it_resumes()
             return
         raise SettingsError(f"no free attempt number was found for run {settings.run_id!r}")
 
-    def _build(self, loading: Future[dict[str, str]]) -> None:
+    def _build(self, loading: Future[None]) -> None:
         settings, deployment, spec = self._settings, self._settings.deployment, self._spec
         warehouse = credentials_source(deployment.credentials).fetch()
         if warehouse.password is not None:
@@ -185,7 +187,9 @@ class Run:
             self._pipeline.abandon(reason)
         self._conclude(Outcome.INTERRUPTED, reason, within_seconds=within_seconds)
 
-    def _conclude(self, outcome: Outcome, reason: str | None, *, within_seconds: float = _SECONDS_FOR_THE_END) -> ExitCode:
+    def _conclude(
+        self, outcome: Outcome, reason: str | None, *, within_seconds: float = _SECONDS_FOR_THE_END
+    ) -> ExitCode:
         """Publish, write the end of the record, and return the exit code; a second call only returns it."""
         with self._conclusion:
             if self._exit_code is None:
@@ -263,7 +267,9 @@ class Run:
                 ledger=ledger,
             )
         )
-        _LOG.log(level, "%s", headline, extra={**ending, "seconds": round(took, 3), "record": self._store.uri(record.folder)})
+        _LOG.log(
+            level, "%s", headline, extra={**ending, "seconds": round(took, 3), "record": self._store.uri(record.folder)}
+        )
 
     def _launched_spec(self) -> Mapping[str, Any]:
         uri = self._settings.spec_uri
@@ -286,7 +292,11 @@ class Run:
     def _start_content(self, attempt: int, fingerprint: str, resume_key: str) -> dict[str, Any]:
         settings, deployment = self._settings, self._settings.deployment
         task = _task_metadata()
-        code = {"image": deployment.image or task.get("image"), "git_commit": deployment.git_commit, "fingerprint": fingerprint}
+        code = {
+            "image": deployment.image or task.get("image"),
+            "git_commit": deployment.git_commit,
+            "fingerprint": fingerprint,
+        }
         content: dict[str, Any] = {
             "format_version": FORMAT_VERSION,
             "project": deployment.project,
@@ -344,6 +354,15 @@ _EXIT_CODES = {
 }
 
 
+def _load_dbt(loading: Future[None]) -> None:
+    try:
+        dbt_session.load()
+    except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
+        loading.set_exception(error)
+    else:
+        loading.set_result(None)
+
+
 def _headline(outcome: Outcome, reason: str | None, results: Sequence[NodeResult], project: str) -> str:
     """Return the run in one sentence: what failed first, in the database's words, or how much was done."""
     number = len({result.unique_id for result in results})
@@ -369,7 +388,11 @@ def _headline(outcome: Outcome, reason: str | None, results: Sequence[NodeResult
 def _first_line(message: str | None) -> str:
     lines = [line.strip() for line in (message or "no message").splitlines() if line.strip()]
     # dbt begins with "Database Error in model x (path)"; the database's own words are on the next line.
-    return " ".join(lines[1:2] or lines[:1]) if lines[0].startswith(("Database Error in", "Compilation Error in")) else lines[0]
+    return (
+        " ".join(lines[1:2] or lines[:1])
+        if lines[0].startswith(("Database Error in", "Compilation Error in"))
+        else lines[0]
+    )
 
 
 def _sql_uploads(ledger: NodeLedger, folder: str) -> list[Upload]:

@@ -198,4 +198,3 @@ _READERS = {
     "sample_failed_rows": _flag,
     "start_over": _flag,
 }
-

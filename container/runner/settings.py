@@ -102,7 +102,9 @@ def _json_object(environ: Mapping[str, str], name: str, *, required: bool = Fals
 def _deployment(value: Mapping[str, Any]) -> Deployment:
     unknown = sorted(set(value) - _DEPLOYMENT_FIELDS)
     if unknown:
-        raise SettingsError(f"unknown field {unknown[0]!r} in RUNNER_DEPLOYMENT, allowed are {sorted(_DEPLOYMENT_FIELDS)}")
+        raise SettingsError(
+            f"unknown field {unknown[0]!r} in RUNNER_DEPLOYMENT, allowed are {sorted(_DEPLOYMENT_FIELDS)}"
+        )
     if value.get("format_version") != 1:
         raise SettingsError(f"format_version of RUNNER_DEPLOYMENT must be 1, got {value.get('format_version')!r}")
     return Deployment(

@@ -154,7 +154,9 @@ class Store:
         pool.shutdown(wait=False, cancel_futures=True)
         errors = [error for error in (future.result() for future in finished) if error is not None]
         if late:
-            errors.append(StoreError(f"{len(late)} of {len(uploads)} uploads were not done within {within_seconds:.0f} s"))
+            errors.append(
+                StoreError(f"{len(late)} of {len(uploads)} uploads were not done within {within_seconds:.0f} s")
+            )
         return errors
 
     def uri(self, key: str) -> str:

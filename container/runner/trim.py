@@ -28,7 +28,13 @@ def main(environment: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
-    for tool in ("pip", "pip3", *(path.name for path in environment.glob("bin/pip3.*")), "activate.csh", "activate.fish"):
+    for tool in (
+        "pip",
+        "pip3",
+        *(path.name for path in environment.glob("bin/pip3.*")),
+        "activate.csh",
+        "activate.fish",
+    ):
         (environment / "bin" / tool).unlink(missing_ok=True)
 
 
