@@ -375,7 +375,8 @@ def _decrypted(what: str, encrypted: str) -> str:
     except binascii.Error as error:
         raise SettingsError(f"the ENCRYPTED_PASSWORD of {what} is not base64") from error
     answer = _ask(lambda: client.decrypt(CiphertextBlob=blob), "kms:Decrypt", f"the ENCRYPTED_PASSWORD of {what}")
-    return answer["Plaintext"].decode("utf-8")
+    password: str = answer["Plaintext"].decode("utf-8")
+    return password
 
 
 def _endpoint(

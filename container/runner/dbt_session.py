@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Protocol
+from typing import Protocol
 
 from runner import log
+from runner.dbt_types import DbtObject
 from runner.log import SCRUBBER
 from runner.nodes import PlannedNode
 from runner.outcome import Outcome, RunnerError
@@ -46,7 +47,7 @@ class StepResult:
 
     outcome: Outcome
     message: str | None
-    results: Sequence[Any]
+    results: Sequence[DbtObject]
     """dbt's results of nodes; empty for docs and for a command that did not get that far."""
 
 
@@ -59,7 +60,7 @@ class Observer(Protocol):
     def started(self, unique_id: str) -> None:
         """Take the node that dbt begins with."""
 
-    def finished(self, result: Any) -> None:
+    def finished(self, result: DbtObject) -> None:
         """Take dbt's result of one node."""
 
 
@@ -75,7 +76,7 @@ class _Planner:
     def started(self, unique_id: str) -> None:
         raise AssertionError(f"{unique_id} was run where nothing was to be")
 
-    def finished(self, result: Any) -> None:
+    def finished(self, result: DbtObject) -> None:
         raise AssertionError(f"{result} was run where nothing was to be")
 
 
@@ -90,7 +91,7 @@ class DbtSession:
         target_folder: Path,
         target: str,
         spec: RunSpec,
-        on_event: Callable[[Any], None],
+        on_event: Callable[[DbtObject], None],
     ) -> None:
         self.project_folder = project_folder
         self.target_folder = target_folder
@@ -121,9 +122,9 @@ class DbtSession:
             "--vars",
             json.dumps(dict(spec.vars)),
         ]
-        self.manifest: Any = None
+        self.manifest: DbtObject = None
         self._backend_pids: set[int] = set()
-        self._credentials: Any = None
+        self._credentials: DbtObject = None
         self._note_sessions()
 
     def parse(self) -> None:
@@ -195,7 +196,7 @@ class DbtSession:
         open_connection = RedshiftConnectionManager.open.__func__  # type: ignore[attr-defined]
         session = self
 
-        def open_and_note(manager: Any, connection: Any) -> Any:
+        def open_and_note(manager: DbtObject, connection: DbtObject) -> DbtObject:
             opened = open_connection(manager, connection)
             session._credentials = opened.credentials
             pid = getattr(opened, "backend_pid", None)
@@ -220,7 +221,7 @@ class DbtSession:
             arguments += ["--defer", "--state", str(self._state_folder)]
         return arguments
 
-    def _invoke(self, arguments: list[str]) -> Any:
+    def _invoke(self, arguments: list[str]) -> DbtObject:
         from dbt.cli.main import dbtRunner  # noqa: PLC0415 - seconds of import that a wrong setting need not wait for
 
         log.configure()
@@ -259,14 +260,14 @@ def _watching(observer: Observer, *, done: frozenset[str], execute: bool) -> Ite
     left_out: set[str] = set()
     originals = NodeSelector.get_selected, GraphRunnableTask.run, GraphRunnableTask.call_runner
 
-    def get_selected(selector: Any, *arguments: Any, **options: Any) -> set[str]:
-        selected: set[str] = originals[0](selector, *arguments, **options)
+    def get_selected(selector: DbtObject, *arguments: DbtObject, **options: DbtObject) -> set[str]:
+        selected = {str(unique_id) for unique_id in originals[0](selector, *arguments, **options)}
         asked.update(selected)
         kept = _closed(selector.full_graph.graph, selector.manifest, selected, done)
         left_out.update(kept)
         return selected - kept
 
-    def run(task: Any) -> Any:
+    def run(task: DbtObject) -> DbtObject:
         initialize = task._runtime_initialize  # noqa: SLF001 - see above
 
         def initialize_and_tell() -> None:
@@ -275,11 +276,11 @@ def _watching(observer: Observer, *, done: frozenset[str], execute: bool) -> Ite
 
         task._runtime_initialize = initialize_and_tell  # noqa: SLF001 - see above
         if execute:
-            return originals[1](task)
+            return originals[1](task)  # type: ignore[no-untyped-call]
         initialize_and_tell()
         return task.get_result(results=[], elapsed_time=0.0, generated_at=datetime.now(UTC).replace(tzinfo=None))
 
-    def call_runner(task: Any, runner: Any) -> Any:
+    def call_runner(task: DbtObject, runner: DbtObject) -> DbtObject:
         if isinstance(runner, MicrobatchBatchRunner):
             return originals[2](task, runner)
         observer.started(runner.node.unique_id)
@@ -287,9 +288,9 @@ def _watching(observer: Observer, *, done: frozenset[str], execute: bool) -> Ite
         observer.finished(result)
         return result
 
-    NodeSelector.get_selected = get_selected  # type: ignore[method-assign]
+    NodeSelector.get_selected = get_selected  # type: ignore[method-assign, assignment]
     GraphRunnableTask.run = run  # type: ignore[method-assign]
-    GraphRunnableTask.call_runner = call_runner  # type: ignore[method-assign]
+    GraphRunnableTask.call_runner = call_runner  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:
@@ -298,9 +299,9 @@ def _watching(observer: Observer, *, done: frozenset[str], execute: bool) -> Ite
         GraphRunnableTask.call_runner = originals[2]  # type: ignore[method-assign]
 
 
-def _closed(graph: Any, manifest: Any, selected: set[str], finished: frozenset[str]) -> frozenset[str]:
+def _closed(graph: DbtObject, manifest: DbtObject, selected: set[str], finished: frozenset[str]) -> frozenset[str]:
     """Return the part of `finished` before which nothing is to be run again; also what no longer is selected drops out."""
-    import networkx  # noqa: PLC0415 - see _invoke
+    import networkx as nx  # type: ignore[import-untyped]  # noqa: PLC0415 - see _invoke
 
     kept = finished & selected
     if not kept:
@@ -308,16 +309,16 @@ def _closed(graph: Any, manifest: Any, selected: set[str], finished: frozenset[s
     again: set[str] = set()
     for unique_id in selected - kept:
         if unique_id in graph:
-            again |= networkx.descendants(graph, unique_id)
+            again |= nx.descendants(graph, unique_id)
         unit_test = manifest.unit_tests.get(unique_id)
         if unit_test is not None:
             # dbt runs a unit test as part of its model, which is not in the graph as the test's child.
-            again |= {model for model in unit_test.depends_on.nodes[:1]}
-            again |= {child for model in unit_test.depends_on.nodes[:1] for child in networkx.descendants(graph, model)}
+            model = unit_test.depends_on.nodes[0]
+            again |= {model, *nx.descendants(graph, model)}
     return frozenset(kept - again)
 
 
-def _planned_nodes(manifest: Any, asked: set[str]) -> list[PlannedNode]:
+def _planned_nodes(manifest: DbtObject, asked: set[str]) -> list[PlannedNode]:
     nodes = []
     for unique_id in asked:
         node = _node(manifest, unique_id)
@@ -334,7 +335,7 @@ def _planned_nodes(manifest: Any, asked: set[str]) -> list[PlannedNode]:
     return nodes
 
 
-def _node(manifest: Any, unique_id: str) -> Any:
+def _node(manifest: DbtObject, unique_id: str) -> DbtObject:
     for kind in (
         manifest.nodes,
         manifest.sources,
@@ -350,7 +351,7 @@ def _node(manifest: Any, unique_id: str) -> Any:
     raise RunnerError(f"dbt selected {unique_id!r}, which is not in its manifest")
 
 
-def _attached_node(node: Any) -> str | None:
+def _attached_node(node: DbtObject) -> str | None:
     if node.resource_type == "unit_test":
         return next(iter(node.depends_on.nodes), None)
     if node.resource_type != "test":
@@ -359,7 +360,7 @@ def _attached_node(node: Any) -> str | None:
     return attached
 
 
-def _words(result: Any) -> str:
+def _words(result: DbtObject) -> str:
     error = result.exception
     if error is None:
         return "dbt gave no reason"
@@ -368,7 +369,7 @@ def _words(result: Any) -> str:
     return SCRUBBER.scrub(str(error)).strip() or type(error).__name__
 
 
-def _step_result(result: Any, otherwise: Outcome, message: str | None) -> StepResult:
+def _step_result(result: DbtObject, otherwise: Outcome, message: str | None) -> StepResult:
     results = list(getattr(result.result, "results", None) or [])
     if result.exception is not None:
         return StepResult(outcome=Outcome.ERROR, message=_words(result), results=results)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 from runner.clock import now
+from runner.dbt_types import DbtObject
 from runner.log import SCRUBBER
 from runner.nodes import NodeResult
 from runner.outcome import NodeStatus
@@ -35,7 +35,7 @@ def node_status(dbt_status: str, *, step: str) -> NodeStatus:
     return _STATUSES[dbt_status]
 
 
-def node_result(result: Any, *, step: str) -> NodeResult:
+def node_result(result: DbtObject, *, step: str) -> NodeResult:
     """Translate one of dbt's results of nodes (`RunResult`, `SourceFreshnessResult` and their like)."""
     node = result.node
     kind = str(node.resource_type)
@@ -56,7 +56,7 @@ def node_result(result: Any, *, step: str) -> NodeResult:
     )
 
 
-def _message(result: Any) -> str:
+def _message(result: DbtObject) -> str:
     age = getattr(result, "age", None)
     if age is not None and result.message is None:
         return f"the newest row is {age / 3600:.1f} hours old"
@@ -65,7 +65,7 @@ def _message(result: Any) -> str:
     return "" if message == "SUCCESS" else message
 
 
-def _rows(adapter_response: dict[str, Any]) -> int | None:
+def _rows(adapter_response: dict[str, object]) -> int | None:
     rows = adapter_response.get("rows_affected")
     # redshift_connector says -1 where the server does not tell.
     return rows if isinstance(rows, int) and rows >= 0 else None
@@ -77,7 +77,7 @@ class EventReader:
     def __init__(self) -> None:
         self.step: str | None = None
 
-    def __call__(self, event: Any) -> None:
+    def __call__(self, event: DbtObject) -> None:
         """Take one `EventMsg`; dbt calls this inside its own threads, so it must be quick and must not raise."""
         info = event.info
         level = _LEVELS.get(info.level)

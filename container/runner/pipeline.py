@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.dbt_session import DbtSession, StepResult
+from runner.dbt_types import DbtObject
 from runner.endings import Endings
 from runner.events import EventReader, node_result
 from runner.nodes import NodeLedger, NodeResult, PlannedNode
@@ -71,7 +72,7 @@ class _StepObserver:
     def started(self, unique_id: str) -> None:
         self._ledger.started(self._step, unique_id)
 
-    def finished(self, result: Any) -> None:
+    def finished(self, result: DbtObject) -> None:
         entry = node_result(result, step=self._step)
         if self._endings.reason and entry.status is NodeStatus.ERROR:
             # Its session was ended under it; what the driver says about that is not the cause.

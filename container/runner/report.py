@@ -62,8 +62,10 @@ class Report:
             '<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>",
             f'<h1 class="{escape(self.outcome)}">{escape(self.headline)}</h1>',
-            f'<p class="dim">{escape(start["project"])} on {escape(start["environment"])}, run {escape(start["run_id"])}, '
-            f"attempt {start['attempt']}, ended {escape(self.ended_at[:19].replace('T', ' '))} UTC after {_told(self.seconds)}</p>",
+            (
+                f'<p class="dim">{escape(start["project"])} on {escape(start["environment"])}, run {escape(start["run_id"])}, '
+                f"attempt {start['attempt']}, ended {escape(self.ended_at[:19].replace('T', ' '))} UTC after {_told(self.seconds)}</p>"
+            ),
             self._failures(),
             self._steps(),
             self._nodes(),

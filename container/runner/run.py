@@ -8,9 +8,7 @@ import os
 import secrets
 import threading
 import time
-import urllib.parse
-import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import Future
 from importlib import metadata
 from pathlib import Path
@@ -20,13 +18,15 @@ from runner import dbt_session, log
 from runner.clock import now
 from runner.credentials import Warehouse, credentials_source
 from runner.dbt_session import DbtSession
+from runner.ecs_task import task_metadata
 from runner.endings import Endings
 from runner.events import EventReader
 from runner.fingerprint import code_fingerprint, combined
+from runner.headline import headline
 from runner.log import SCRUBBER
 from runner.metrics import metric_lines, write_metrics
-from runner.nodes import KEPT_SQL, NodeLedger, NodeResult, compiled_path
-from runner.outcome import DONE, ExitCode, NodeStatus, Outcome, RunnerError, SettingsError
+from runner.nodes import KEPT_SQL, NodeLedger, compiled_path
+from runner.outcome import ExitCode, Outcome, RunnerError, SettingsError
 from runner.parse_cache import ParseCache
 from runner.pipeline import Pipeline
 from runner.profile import profile_environment, write_profile
@@ -79,7 +79,7 @@ class Run:
                 return self._conclude(Outcome.INTERRUPTED, self._endings.reason)
             _LOG.error("%s", error)
             return self._conclude(Outcome.ERROR, str(error))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the record must say so
             _LOG.exception("the runner has a bug")
             return self._conclude(Outcome.ERROR, f"the runner has a bug: {type(error).__name__}: {error}")
         return self._conclude(*self._outcome())
@@ -205,7 +205,7 @@ class Run:
         until = time.monotonic() + seconds
         deployment, endings = self._settings.deployment, self._pipeline.endings if self._pipeline else []
         exit_code = _EXIT_CODES[outcome]
-        headline = _headline(outcome, reason, ledger.results(), deployment.project)
+        told = headline(outcome, reason, ledger.results(), deployment.project)
         level = logging.INFO if outcome is Outcome.SUCCESS else logging.ERROR
         docs_prefix = f"docs/{record.run_id}-{record.attempt:04d}/"
         docs = docs_uploads(self._results_folder, endings, docs_prefix)
@@ -213,7 +213,7 @@ class Run:
         report = Report(
             start=self._start,
             outcome=outcome.value,
-            headline=headline,
+            headline=told,
             ended_at=ended_at,
             seconds=took,
             endings=endings,
@@ -237,7 +237,7 @@ class Run:
         )
         if error:
             _LOG.error("latest.json still points to an earlier run: %s", error)
-        ending = {"outcome": outcome.value, "exit_code": int(exit_code), "headline": headline}
+        ending = {"outcome": outcome.value, "exit_code": int(exit_code), "headline": told}
         record.event("run_finished", **ending)
         record.end(
             {
@@ -291,7 +291,7 @@ class Run:
 
     def _start_content(self, attempt: int, fingerprint: str, resume_key: str) -> dict[str, Any]:
         settings, deployment = self._settings, self._settings.deployment
-        task = _task_metadata()
+        task = task_metadata()
         code = {
             "image": deployment.image or task.get("image"),
             "git_commit": deployment.git_commit,
@@ -363,66 +363,9 @@ def _load_dbt(loading: Future[None]) -> None:
         loading.set_result(None)
 
 
-def _headline(outcome: Outcome, reason: str | None, results: Sequence[NodeResult], project: str) -> str:
-    """Return the run in one sentence: what failed first, in the database's words, or how much was done."""
-    number = len({result.unique_id for result in results})
-    done = len({result.unique_id for result in results if result.status in DONE})
-    if outcome is Outcome.SUCCESS:
-        warned = sum(result.status is NodeStatus.WARN for result in results)
-        others = sum(result.status not in DONE for result in results)
-        told = [f"{warned} with a warning"] if warned else []
-        told += [f"{others} not in order, which is only reported"] if others else []
-        return f"{project} is done: {done} of {number} nodes{', ' if told else ''}{', '.join(told)}"
-    broken = [result for result in results if result.status in {NodeStatus.ERROR, NodeStatus.FAIL}]
-    if outcome is Outcome.FAILED and broken:
-        # Freshness only reports by default, so what failed in a later step says more.
-        first = next((result for result in broken if result.step != "source_freshness"), broken[0])
-        words = _first_line(first.message)
-        others = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
-        return f"{first.resource_type.replace('_', ' ')} {first.name} failed: {words}{others}"
-    if outcome is Outcome.INTERRUPTED:
-        return f"the run was stopped after {done} of {number} nodes: {reason}"
-    return f"{_first_line(reason)}"
-
-
-def _first_line(message: str | None) -> str:
-    lines = [line.strip() for line in (message or "no message").splitlines() if line.strip()]
-    # dbt begins with "Database Error in model x (path)"; the database's own words are on the next line.
-    return (
-        " ".join(lines[1:2] or lines[:1])
-        if lines[0].startswith(("Database Error in", "Compilation Error in"))
-        else lines[0]
-    )
-
-
 def _sql_uploads(ledger: NodeLedger, folder: str) -> list[Upload]:
     return [
         Upload(key=f"{folder}{compiled_path(result.step, result.unique_id)}", source=result.compiled_code.encode())
         for result in ledger.results()
         if result.compiled_code is not None and result.status in KEPT_SQL
     ]
-
-
-def _task_metadata() -> dict[str, Any]:
-    """
-    Return what ECS tells a container about itself: task_arn, image, and log with group and stream.
-
-    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-metadata-endpoint-v4-fargate.html; nothing of it is
-    needed, so a run outside ECS, or one whose endpoint does not answer, goes on without.
-    """
-    uri = os.environ.get("ECS_CONTAINER_METADATA_URI_V4", "")
-    if urllib.parse.urlsplit(uri).scheme != "http":
-        return {}
-    try:
-        with urllib.request.urlopen(uri, timeout=2) as answer:  # noqa: S310 - the scheme is checked above
-            container = json.load(answer)
-    except (OSError, ValueError) as error:
-        _LOG.warning("ECS does not tell which task this is: %s", error)
-        return {}
-    options = container.get("LogOptions") or {}
-    log_place = {"group": options.get("awslogs-group"), "stream": options.get("awslogs-stream")}
-    return {
-        "task_arn": (container.get("Labels") or {}).get("com.amazonaws.ecs.task-arn"),
-        "image": container.get("Image"),
-        "log": {name: text for name, text in log_place.items() if text},
-    }

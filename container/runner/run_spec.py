@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -27,7 +27,7 @@ class StepName(StrEnum):
 class Policy(StrEnum):
     """Whether a step that fails makes the run fail."""
 
-    MUST_PASS = "must_pass"
+    MUST_PASS = "must_pass"  # noqa: S105 - no password
     REPORT_ONLY = "report_only"
 
 
@@ -110,7 +110,7 @@ def run_spec_from(*layers: tuple[str, Mapping[str, Any]]) -> RunSpec:
     return spec
 
 
-def _steps(where: str, got: Any) -> tuple[Step, ...]:
+def _steps(where: str, got: object) -> tuple[Step, ...]:
     if not isinstance(got, list) or not got:
         raise SettingsError(f"{where} must be a list of steps that is not empty, got {got!r}")
     steps = tuple(_step(where, entry) for entry in got)
@@ -121,7 +121,7 @@ def _steps(where: str, got: Any) -> tuple[Step, ...]:
     return steps
 
 
-def _step(where: str, got: Any) -> Step:
+def _step(where: str, got: object) -> Step:
     if isinstance(got, str):
         got = {"name": got}
     if not isinstance(got, dict):
@@ -135,14 +135,14 @@ def _step(where: str, got: Any) -> Step:
     return Step(name=name, policy=policy)
 
 
-def _member(kind: type[_Member], where: str, got: Any) -> _Member:
-    allowed = [member.value for member in kind]
-    if got not in allowed:
-        raise SettingsError(f"{where} must be one of {allowed}, got {got!r}")
-    return kind(got)
+def _member(kind: type[_Member], where: str, got: object) -> _Member:
+    for member in kind:
+        if got == member.value:
+            return member
+    raise SettingsError(f"{where} must be one of {[member.value for member in kind]}, got {got!r}")
 
 
-def _texts(where: str, got: Any) -> tuple[str, ...]:
+def _texts(where: str, got: object) -> tuple[str, ...]:
     if not isinstance(got, list) or not all(isinstance(entry, str) and entry for entry in got):
         raise SettingsError(f"{where} must be a list of texts, got {got!r}")
     for entry in got:
@@ -151,26 +151,26 @@ def _texts(where: str, got: Any) -> tuple[str, ...]:
     return tuple(got)
 
 
-def _text(where: str, got: Any) -> str:
+def _text(where: str, got: object) -> str:
     if not isinstance(got, str) or not got or got.startswith("-"):
         raise SettingsError(f"{where} must be a text that does not begin with '-', got {got!r}")
     return got
 
 
-def _vars(where: str, got: Any) -> Mapping[str, Any]:
+def _vars(where: str, got: object) -> Mapping[str, Any]:
     if not isinstance(got, dict):
         raise SettingsError(f"{where} must be an object, got {got!r}")
     return got
 
 
-def _flag(where: str, got: Any) -> bool:
+def _flag(where: str, got: object) -> bool:
     if not isinstance(got, bool):
         raise SettingsError(f"{where} must be true or false, got {got!r}")
     return got
 
 
-def _whole_number(lowest: int, highest: int) -> Any:
-    def read(where: str, got: Any) -> int:
+def _whole_number(lowest: int, highest: int) -> Callable[[str, object], int]:
+    def read(where: str, got: object) -> int:
         if isinstance(got, bool) or not isinstance(got, int) or not lowest <= got <= highest:
             raise SettingsError(f"{where} must be a whole number {lowest}..{highest}, got {got!r}")
         return got
@@ -178,14 +178,14 @@ def _whole_number(lowest: int, highest: int) -> Any:
     return read
 
 
-def _state(where: str, got: Any) -> str:
+def _state(where: str, got: object) -> str:
     text = _text(where, got)
     if not text.startswith("s3://") or "/" not in text.removeprefix("s3://"):
         raise SettingsError(f"{where} must be s3://bucket/prefix of a manifest.json, got {got!r}")
     return text
 
 
-_READERS = {
+_READERS: Mapping[str, Callable[[str, Any], Any]] = {
     "steps": _steps,
     "select": _texts,
     "exclude": _texts,
