@@ -1,0 +1,39 @@
+"""A run in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from runner.nodes import NodeResult
+from runner.outcome import DONE, NodeStatus, Outcome
+
+
+def headline(outcome: Outcome, reason: str | None, results: Sequence[NodeResult], project: str) -> str:
+    """Return the run in one sentence: what failed first, in the database's words, or how much was done."""
+    number = len({result.unique_id for result in results})
+    done = len({result.unique_id for result in results if result.status in DONE})
+    if outcome is Outcome.SUCCESS:
+        warned = sum(result.status is NodeStatus.WARN for result in results)
+        reported = sum(result.status not in DONE for result in results)
+        parts = [f"{project} is done: {done} of {number} nodes"]
+        parts += [f"{warned} with a warning"] if warned else []
+        parts += [f"{reported} not in order, which is only reported"] if reported else []
+        return ", ".join(parts)
+    broken = [result for result in results if result.status in {NodeStatus.ERROR, NodeStatus.FAIL}]
+    if outcome is Outcome.FAILED and broken:
+        # Freshness only reports by default, so what failed in a later step says more.
+        first = next((result for result in broken if result.step != "source_freshness"), broken[0])
+        words = _first_line(first.message)
+        others = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
+        return f"{first.resource_type.replace('_', ' ')} {first.name} failed: {words}{others}"
+    if outcome is Outcome.INTERRUPTED:
+        return f"the run was stopped after {done} of {number} nodes: {reason}"
+    return _first_line(reason)
+
+
+def _first_line(message: str | None) -> str:
+    lines = [line.strip() for line in (message or "no message").splitlines() if line.strip()]
+    # dbt begins with "Database Error in model x (path)"; the database's own words are on the next line.
+    if len(lines) > 1 and lines[0].startswith(("Database Error in", "Compilation Error in", "Runtime Error in")):
+        return lines[1]
+    return lines[0]
