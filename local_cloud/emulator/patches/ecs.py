@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 
 from local_cloud.emulator.patches import fargate
-from local_cloud.emulator.patches.iam import caller_may
+from local_cloud.emulator.patches.iam import caller_may, role_trusts
 from local_cloud.emulator.patches.stock import Json, Response, ecs, iam_evaluator, replace, resource_lock, responses
 
 # "The total amount of … overrides … up to 8192 characters" (ECS API reference, TaskOverride).
@@ -80,6 +80,13 @@ def _check_roles(stock: Callable[[Json], Response]) -> Callable[[Json], Response
                     "AccessDeniedException",
                     f"User: {caller} is not authorized to perform: iam:PassRole on resource: {role} "
                     "because no identity-based policy allows the iam:PassRole action",
+                )
+            if not role_trusts(role, _ECS_TASKS):
+                return _error(
+                    "ClientException",
+                    f"ECS was unable to assume the role '{role}' that was provided for this task. Please verify that the role "
+                    "being passed has the proper trust relationship and permissions and that your IAM user has permissions "
+                    "to pass this role.",
                 )
         return stock(data)
 

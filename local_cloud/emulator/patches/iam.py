@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from local_cloud.emulator.patches.stock import Json, app, ecs, iam_actions, iam_evaluator, replace, responses
+from local_cloud.emulator.patches.stock import Json, app, ecs, iam, iam_actions, iam_evaluator, replace, responses
 
 _LOG_FILE_VARIABLE = "LOCAL_CLOUD_IAM_LOG"
 # How the checks that one request needs beyond its first travel from where its body is known to where it is decided.
@@ -24,6 +24,35 @@ def apply() -> None:
     _count_loopback_as_tls()
     _authorize_on_the_right_resources()
     _know_the_condition_keys_of_ecs()
+    _let_a_trust_policy_grant_alone()
+
+
+def role_trusts(role_arn: str, service: str) -> bool:
+    """Whether there is such a role and the service of this name (`ecs-tasks.amazonaws.com`) may assume it."""
+    account, name = role_arn.split(":")[4], role_arn.rsplit("/", 1)[-1]
+    role = iam._roles.get_scoped(account, None, name)
+    if role is None:
+        return False
+    trust = json.loads(role["AssumeRolePolicyDocument"])
+    # What ECS says about itself when it assumes the role of a task.
+    context = iam_evaluator.EvalContext(
+        principal_arn=service,
+        principal_type="Service",
+        principal_account=account,
+        action="sts:AssumeRole",
+        resource_arn=role_arn,
+        region=responses.get_region(),
+        service_context={
+            "aws:sourceaccount": account,
+            "aws:sourcearn": f"arn:aws:ecs:{responses.get_region()}:{account}:*",
+        },
+    )
+    return any(
+        service in _as_list(statement.get("Principal", {}).get("Service"))
+        and iam_evaluator._conditions_met(statement.get("Condition", {}), context)
+        for statement in _as_list(trust["Statement"])
+        if statement["Effect"] == "Allow" and isinstance(statement.get("Principal"), dict)
+    )
 
 
 def role_allows(
@@ -213,6 +242,37 @@ def _know_the_condition_keys_of_ecs() -> None:
         return request_context
 
     replace(iam_actions, "request_tag_context", "service", "iam_action", "body", "params", by=context)
+
+
+def _let_a_trust_policy_grant_alone() -> None:
+    """
+    Within one account a trust policy that names the caller is enough to assume a role, as for any resource-based policy.
+
+    The stock emulator wants a policy of the caller for it in any case.
+    """
+
+    def resource_policy(stock: Callable[[str, str], Any]) -> Callable[[str, str], Any]:
+        def policy_and_owner(service: str, resource_arn: str) -> Any:  # noqa: ANN401 -- None, or a pair
+            if service != "sts" or ":role/" not in resource_arn:
+                return stock(service, resource_arn)
+            account, name = resource_arn.split(":")[4], resource_arn.rsplit("/", 1)[-1]
+            role = iam._roles.get_scoped(account, None, name)
+            if role is None:
+                return None
+            trust = json.loads(role["AssumeRolePolicyDocument"])
+            # A trust policy leaves out the resource, which is the role that it belongs to.
+            statements = [{**statement, "Resource": resource_arn} for statement in _as_list(trust["Statement"])]
+            return {**trust, "Statement": statements}, account
+
+        return policy_and_owner
+
+    replace(iam_evaluator, "_resource_policy", "service", "resource_arn", by=resource_policy)
+
+
+def _as_list(value: Any) -> list[Any]:  # noqa: ANN401 -- policies write one value with or without a list
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
 
 
 def _cluster_name(data: Json) -> str:
