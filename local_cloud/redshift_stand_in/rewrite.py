@@ -29,11 +29,16 @@ _LONGEST_STATEMENT = 1_000_000
 _TRIGGER = re.compile(
     r"""\b(
         diststyle | distkey | sortkey | encode | backup | auto\s+refresh | identity | no\s+schema\s+binding
-      | max | n?varchar | listagg | approximate | minus | top | qualify | sysdate | query_group | enable_\w+ | wlm_\w+
+      | max | n?varchar | listagg | approximate | minus | top | qualify | sysdate
       | date_?add | date_?diff | date_part | nvl2? | decode | convert | regexp_replace | object | array
       | pg_views | pg_class | pg_attribute | information_schema
     )\b""",
     re.IGNORECASE | re.VERBOSE,
+)
+# sqlglot reads these commands as one word and a text.
+_SETTING = re.compile(
+    r"((?:\s|/\*.*?\*/|--[^\n]*\n)*(?:set|reset|show)\s+(?:session\s+|local\s+)?)(query_group|enable_case_\w+|wlm_\w+)\b",
+    re.IGNORECASE | re.DOTALL,
 )
 _ENCODINGS = frozenset(
     [
@@ -73,6 +78,9 @@ _QUOTED = frozenset({TokenType.STRING, TokenType.IDENTIFIER, TokenType.HEREDOC_S
 @functools.lru_cache(maxsize=4096)
 def rewrite(sql: str) -> str:
     """`sql` as PostgreSQL can run it; unchanged where nothing needs to change or where it cannot be read as Redshift's."""
+    if setting := _SETTING.match(sql):
+        # PostgreSQL keeps settings that it does not know below a prefix only.
+        return f"{setting[1]}redshift.{sql[setting.end(1) :]}"
     if len(sql) > _LONGEST_STATEMENT or not _TRIGGER.search(sql):
         return sql
     try:
@@ -115,8 +123,6 @@ class _Statement:
         expressions = (self._call, self._type, self._word, self._catalog)
         if self._defines:
             return (self._physical_attribute, *expressions)
-        if self._words[:1] in (["set"], ["reset"]):
-            return (self._session_setting, *expressions)
         return expressions
 
     def _text(self, first: int, end: int) -> str:
@@ -299,7 +305,7 @@ class _Statement:
             order = f"({value})::text {direction}".strip()
         return f" order by {order}", close + 1
 
-    # The catalog and the session.
+    # The catalog.
 
     def _catalog(self, index: int) -> tuple[str, int] | None:
         """Redshift's own form of a catalog view that PostgreSQL has too."""
@@ -321,13 +327,6 @@ class _Statement:
             return False
         kind = self._tokens[index].token_type
         return kind in {TokenType.ALIAS, TokenType.VAR, TokenType.IDENTIFIER}
-
-    def _session_setting(self, index: int) -> tuple[str, int] | None:
-        """PostgreSQL keeps unknown settings only below a prefix."""
-        word = self._words[index]
-        if index == 1 and (word == "query_group" or word.startswith(("enable_case", "wlm_"))):
-            return f"redshift.{word}", index + 1
-        return None
 
 
 def _case_of_decode(values: list[str]) -> str:

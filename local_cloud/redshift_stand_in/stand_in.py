@@ -52,6 +52,8 @@ _SERVER_SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
     "jit": "off",
+    # The bridge prefixes Redshift's own settings.
+    "redshift.query_group": "default",
 }
 
 

@@ -59,7 +59,9 @@ REWRITTEN = {
     "select 1 minus select 2": "select 1 except select 2",
     "select regexp_replace(a, 'x', 'y')": "select regexp_replace(a, 'x', 'y', 'g')",
     "select object('a', array(1, 2))": "select jsonb_build_object('a', jsonb_build_array(1, 2))",
-    "set query_group to 'nightly'": "set redshift.query_group to 'nightly'",
+    "/* dbt */ SET query_group TO 'nightly'": "/* dbt */ SET redshift.query_group TO 'nightly'",
+    "reset query_group": "reset redshift.query_group",
+    "show enable_case_sensitive_identifier": "show redshift.enable_case_sensitive_identifier",
     "select c.oid from pg_catalog.pg_class as c": "select c.oid from redshift_catalog.pg_class as c",
     "select pg_class.oid from pg_class where true": (
         "select pg_class.oid from redshift_catalog.pg_class as pg_class where true"
