@@ -382,7 +382,8 @@ class PodmanEngine(ContainerEngine):
         return _CONTAINERS_CONF.format(
             limits=", ".join(_toml(limit) for limit in limits),
             runtime=_toml(_oci_runtime() or "runc"),
-            static=_toml(self._folder / "libpod"),
+            # Where the clean-up command that ends each container looks for it, whatever is set here.
+            static=_toml(self._folder / "storage" / "libpod"),
             volumes=_toml(self._folder / "volumes"),
             temporary=_toml(self._run_root / "libpod"),
             copies=_toml(self._folder / "tmp"),

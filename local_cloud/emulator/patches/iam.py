@@ -1,5 +1,6 @@
 """Authorization: what is checked, on which resource, and a record of every decision."""
 
+import contextvars
 import json
 import os
 import threading
@@ -137,11 +138,13 @@ def _record_decisions() -> None:
 
 
 def _count_loopback_as_tls() -> None:
-    """Plain http on loopback counts as TLS for aws:SecureTransport, which every well-kept bucket policy demands."""
+    """Plain http on loopback counts as TLS for aws:SecureTransport, which every well-kept resource policy demands."""
 
     def origin(stock: Callable[[str, bool], None]) -> Callable[[str, bool], None]:
         return lambda source_ip, _secure_transport: stock(source_ip, True)
 
+    # What services deliver to each other has no request to take it from.
+    iam_evaluator._request_origin = contextvars.ContextVar("local-cloud-request-origin", default=("127.0.0.1", True))
     replace(app, "pin_request_origin", "source_ip", "secure_transport", by=origin)
 
 
