@@ -15,6 +15,7 @@ from typing import Any
 
 from local_cloud.emulator.patches import credentials, logs, registry
 from local_cloud.emulator.patches.iam import role_allows
+from local_cloud.emulator.patches.memory import OutOfMemoryWatch
 from local_cloud.emulator.patches.stock import (
     Json,
     docker_client,
@@ -88,6 +89,7 @@ class _Container:
     definition: Json
     handle: Any
     log: logs.Forwarder | None
+    memory: OutOfMemoryWatch | None = None
     exit_code: int | None = None
 
 
@@ -168,6 +170,8 @@ class _Task:
             handle.start()
         except docker_errors.APIError as error:
             raise TaskFailedToStartError(f"CannotStartContainerError: {error.explanation}") from error
+        handle.reload()
+        container.memory = OutOfMemoryWatch(handle.attrs["State"]["Pid"])
         ecs._attach_started_container(self.task, handle, index, token, None)
         if log is not None:
             log.follow(handle)
@@ -230,7 +234,7 @@ class _Task:
         if container.exit_code is None:
             return {"reason": state.get("Error") or "CannotStartContainerError"}
         end: Json = {"exitCode": container.exit_code}
-        if state.get("OOMKilled"):
+        if state.get("OOMKilled") or (container.memory is not None and container.memory.happened):
             end["reason"] = "OutOfMemoryError: Container killed due to memory usage"
         return end
 
