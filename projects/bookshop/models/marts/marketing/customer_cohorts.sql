@@ -1,14 +1,14 @@
-with customers as (
-    select
-        customer_id,
-        cast(date_trunc('month', first_ordered_at) as date) as cohort_month
-    from {{ ref('dim_customers') }}
-    where first_ordered_at is not null
-),
-
-orders as (
+with orders as (
     select * from {{ ref('fct_orders') }}
     where order_status <> 'cancelled'
+),
+
+customers as (
+    select
+        customer_id,
+        cast(date_trunc('month', min(ordered_on)) as date) as cohort_month
+    from orders
+    group by customer_id
 ),
 
 cohort_orders as (
