@@ -9,8 +9,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 
-from stacks.environments import LOCAL
-
 from local_cloud.account import LocalAccount, Warehouse
 from local_cloud.airflow import LocalAirflow
 from local_cloud.base_image import BASE_IMAGE, ensure_base_image
@@ -21,6 +19,7 @@ from local_cloud.processes import Processes
 from local_cloud.progress import Steps
 from local_cloud.redshift_stand_in import RedshiftStandIn
 from local_cloud.venvs import install_venv
+from stacks.environments import LOCAL
 
 DEFAULT_FOLDER = REPOSITORY_ROOT / ".local-cloud"
 GLUE_CONNECTION_NAME = "warehouse"
@@ -154,6 +153,8 @@ class LocalCloud:
                 password=self.warehouse.password,
             ),
         )
+        # The account is new, so Airflow knows nothing of an earlier one's DAGs and runs.
+        shutil.rmtree(self.folder / "airflow", ignore_errors=True)
         self.airflow = LocalAirflow(
             self.folder / "airflow",
             venv=self.folder / f"venvs/airflow-{self._airflow_major}",

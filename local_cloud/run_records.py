@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from botocore.client import BaseClient
-
 
 @dataclass(slots=True)
 class Attempt:
@@ -41,7 +39,13 @@ class Attempt:
 class RunRecords:
     """The run records of one project in one bucket."""
 
-    def __init__(self, s3: BaseClient, *, bucket: str, project: str) -> None:
+    def __init__(
+        self,
+        s3: Any,  # noqa: ANN401 - boto3 makes the types of its clients at run time
+        *,
+        bucket: str,
+        project: str,
+    ) -> None:
         self._s3 = s3
         self._bucket = bucket
         self._project = project

@@ -4,6 +4,7 @@ One local cloud for all end-to-end tests: emulator, warehouse, Airflow, and the 
 The tests run in the order of their files and lines: each goes on where the one before stopped, as a day in production does.
 """
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from local_cloud.cdk_cli import REPOSITORY_ROOT
 from local_cloud.cloud import LocalCloud
 from local_cloud.demo import Choice, DeployedProject, deploy, start_and_deploy
 from local_cloud.progress import Steps
+from local_cloud.run_records import Attempt
 
 
 class Story:
@@ -24,6 +26,7 @@ class Story:
         self.steps = steps
         self.choice = choice
         self.deployed: DeployedProject = start_and_deploy(cloud, steps, choice)
+        self._alert_queue_url = self._subscribe_to_alerts()
 
     @property
     def project_path(self) -> Path:
@@ -36,7 +39,30 @@ class Story:
         self.deployed = DeployedProject(self.cloud, self.choice.project)
         self.cloud.airflow.wait_for_sync()
 
-    def run(self, **conf: object) -> tuple[str, "object"]:
+    def alerts(self) -> list[str]:
+        """What reached the subscribers of the alert topic since the last call."""
+        sqs = self.cloud.account.client("sqs")
+        texts = []
+        while messages := sqs.receive_message(
+            QueueUrl=self._alert_queue_url, MaxNumberOfMessages=10, WaitTimeSeconds=2
+        ).get("Messages"):
+            for message in messages:
+                texts.append(json.loads(message["Body"])["Message"])
+                sqs.delete_message(QueueUrl=self._alert_queue_url, ReceiptHandle=message["ReceiptHandle"])
+        return texts
+
+    def _subscribe_to_alerts(self) -> str:
+        # A queue can be read by a test; people subscribe by email.
+        account = self.cloud.account
+        queue_url = str(account.client("sqs").create_queue(QueueName="alerts")["QueueUrl"])
+        attributes = account.client("sqs").get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])
+        (topic,) = account.client("sns").list_topics()["Topics"]
+        account.client("sns").subscribe(
+            TopicArn=topic["TopicArn"], Protocol="sqs", Endpoint=attributes["Attributes"]["QueueArn"]
+        )
+        return queue_url
+
+    def run(self, **conf: object) -> tuple[str, Attempt]:
         """Let Airflow run the DAG to its end; returns the DAG run's state and the record."""
         with self.steps.step("Airflow runs the DAG") as step:
             return self.deployed.run(step, conf)

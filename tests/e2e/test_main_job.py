@@ -148,7 +148,7 @@ def test_failed_model_turns_the_dag_red_with_the_databases_words(story: Story, f
     run_id = attempt.start["launched_by"]["dag_run_id"]
     log = "\n".join(
         airflow.task_log(story.deployed.dag_id, run_id, task["task_id"], task["try_number"])
-        for task in airflow.task_instances(story.deployed.dag_id, run_id)
+        for task in airflow.task_instances(story.deployed.dag_id, run_id).values()
         if task["state"] == "failed"
     )
 
