@@ -20,6 +20,7 @@ _ECS_TASKS = "ecs-tasks.amazonaws.com"
 def apply() -> None:
     """Apply the patches of this module."""
     # Each wraps the one before: what is refused is not remembered, and what is remembered is not run.
+    replace(ecs, "_run_task", "data", by=_group_by_family)
     replace(ecs, "_run_task", "data", by=_refuse_what_ecs_refuses)
     replace(ecs, "_run_task", "data", by=_check_roles)
     replace(ecs, "_run_task", "data", by=_run_once_for_each_client_token)
@@ -27,6 +28,16 @@ def apply() -> None:
     # The table that dispatches requests was made of the stock functions.
     replace(ecs._ACTION_MAP, "RunTask", "data", by=lambda _stock: ecs._run_task)
     replace(ecs._ACTION_MAP, "StopTask", "data", by=lambda _stock: ecs._stop_task)
+
+
+def _group_by_family(stock: Callable[[Json], Response]) -> Callable[[Json], Response]:
+    """A task's group is by default `family:` and its family (ECS API reference, RunTask); the stock emulator leaves it empty."""
+
+    def run_task(data: Json) -> Response:
+        definition = ecs._task_defs.get(ecs._resolve_td_key(data.get("taskDefinition", "")))
+        return stock({"group": f"family:{definition['family']}", **data} if definition else data)
+
+    return run_task
 
 
 def _refuse_what_ecs_refuses(stock: Callable[[Json], Response]) -> Callable[[Json], Response]:
