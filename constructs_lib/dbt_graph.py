@@ -47,8 +47,11 @@ def dbt_graph(
         raise SettingsError(
             f"project {project_name!r}: {project.folder} has no enabled model, seed or snapshot to build"
         )
-    _write_whole(cached, json.dumps(graph, sort_keys=True))
-    return graph
+    text = json.dumps(graph, sort_keys=True)
+    _write_whole(cached, text)
+    # As the next synth will read it: the order of keys is part of the deployed file.
+    stored: dict[str, Any] = json.loads(text)
+    return stored
 
 
 def graph_of_manifest(manifest: Mapping[str, Any], *, project_name: str) -> dict[str, Any]:

@@ -9,8 +9,17 @@ from constructs import IConstruct
 
 def acknowledge(construct: IConstruct, reasons: Mapping[str, str]) -> None:
     """Accept the AwsSolutions findings named by the keys of `reasons` for `construct` and everything below it."""
+    _acknowledge(construct, "AwsSolutions", reasons)
+
+
+def acknowledge_template_rules(construct: IConstruct, reasons: Mapping[str, str]) -> None:
+    """Accept the findings of CDK's template validator named by the keys of `reasons`, as `acknowledge` does."""
+    _acknowledge(construct, "CloudFormation-Validate", reasons)
+
+
+def _acknowledge(construct: IConstruct, plugin: str, reasons: Mapping[str, str]) -> None:
     cdk.Validations.of(construct).acknowledge(
-        *(cdk.Acknowledgment(id=f"AwsSolutions::{finding}", reason=reason) for finding, reason in reasons.items())
+        *(cdk.Acknowledgment(id=f"{plugin}::{finding}", reason=reason) for finding, reason in reasons.items())
     )
 
 

@@ -7,7 +7,7 @@ from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from constructs_lib.findings import acknowledge
+from constructs_lib.findings import acknowledge, acknowledge_template_rules
 
 _ENDPOINTS_OF_EVERY_TASK = {
     "EcrApi": ec2.InterfaceVpcEndpointAwsService.ECR,
@@ -58,6 +58,7 @@ class PrivateNetwork(Construct):
             subnet_configuration=[ec2.SubnetConfiguration(name="Private", subnet_type=ec2.SubnetType.PRIVATE_ISOLATED)],
             gateway_endpoints={"S3": ec2.GatewayVpcEndpointOptions(service=ec2.GatewayVpcEndpointAwsService.S3)},
         )
+        acknowledge_template_rules(self.vpc, {"W3010": "The zones are settings: nothing is looked up during synth."})
         self._define_endpoints(cidr, credentials_services)
         self._define_flow_logs(flow_log_retention, log_removal_policy)
 

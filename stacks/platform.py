@@ -45,7 +45,8 @@ def dbt_app(environments: Sequence[Environment]) -> cdk.App:
     Raises `SettingsError` if the environments do not go together or a dbt project does not parse.
     """
     check_together(environments)
-    app = cdk.App(context=feature_flags())
+    # Stack traces name temporary folders of this process: two synths would differ.
+    app = cdk.App(context={**feature_flags(), "aws:cdk:disable-creation-stack-traces": True})
     for settings in environments:
         DbtPlatform(app, settings=settings)
     cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))

@@ -123,7 +123,12 @@ def test_same_content_is_parsed_once(
     folder = write_project({"models/answers.sql": "select 42 as answer"})
     first = graph_of(folder)
     parses: list[str] = []
-    monkeypatch.setattr(module, "_parse", lambda *_arguments: parses.append("parse") or {})
+
+    def parse(*_arguments: object) -> dict[str, Any]:
+        parses.append("parse")
+        return {}
+
+    monkeypatch.setattr(module, "_parse", parse)
 
     assert first == graph_of(folder)
     assert parses == []

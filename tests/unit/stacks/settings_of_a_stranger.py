@@ -1,6 +1,5 @@
 """Settings as a user would write them, for tests to change one value of."""
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +38,3 @@ def environment(path: Path, /, **changes: object) -> Environment:
         "projects": (project(path),),
     }
     return Environment(**{**values, **changes})
-
-
-def with_project(settings: Environment, /, **changes: object) -> Environment:
-    """`settings` with its one project changed."""
-    return dataclasses.replace(settings, projects=(dataclasses.replace(settings.projects[0], **changes),))

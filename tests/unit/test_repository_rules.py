@@ -1,0 +1,75 @@
+"""Rules of the repository that a machine can check."""
+
+import ast
+import json
+import re
+import tarfile
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from constructs_lib.repository import REPOSITORY
+
+_SYNTH = sorted(
+    [*(REPOSITORY / "stacks").rglob("*.py"), *(REPOSITORY / "constructs_lib").rglob("*.py"), REPOSITORY / "app.py"]
+)
+
+
+def _name(path: Path) -> str:
+    return path.relative_to(REPOSITORY).as_posix()
+
+
+def _imported(source: Path) -> set[str]:
+    modules: set[str] = set()
+    for node in ast.walk(ast.parse(source.read_text())):
+        if isinstance(node, ast.Import):
+            modules.update(alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            modules.add(node.module.split(".")[0])
+    return modules
+
+
+@pytest.mark.parametrize("source", _SYNTH, ids=_name)
+def test_synth_does_not_depend_on_the_machine(source: Path) -> None:
+    """The same commit gives the same templates for everyone: no environment variables, lookups, calls to AWS, clock."""
+    assert not re.search(r"os\.environ|getenv|boto3|from_lookup|datetime\.now|time\.time|random", source.read_text())
+
+
+@pytest.mark.parametrize("source", _SYNTH, ids=_name)
+def test_imports_go_from_app_to_stacks_to_constructs(source: Path) -> None:
+    """Constructs know no settings, and what is deployed knows neither the container, nor Airflow, nor the local cloud."""
+    ours = _imported(source) & {"app", "stacks", "constructs_lib", "runner", "dags", "local_cloud", "tests"}
+
+    allowed = {"constructs_lib"} if "constructs_lib" in source.parts else {"stacks", "constructs_lib"}
+    assert ours <= allowed
+
+
+@pytest.mark.parametrize("source", sorted((REPOSITORY / "container" / "runner").rglob("*.py")), ids=_name)
+def test_runner_imports_nothing_of_the_app(source: Path) -> None:
+    """What runs in Fargate shares a format with the rest, not code."""
+    assert not _imported(source) & {"aws_cdk", "stacks", "constructs_lib", "dags", "local_cloud"}
+
+
+@pytest.mark.parametrize("source", sorted((REPOSITORY / "dags").rglob("*.py")), ids=_name)
+def test_dags_import_nothing_of_the_app(source: Path) -> None:
+    """What runs in Airflow shares a format with the rest, not code."""
+    assert not _imported(source) & {"aws_cdk", "stacks", "constructs_lib", "runner", "local_cloud"}
+
+
+def test_cdk_cli_is_a_pinned_version_2() -> None:
+    """Npm's newest aws-cdk, 3.0.0, was published by mistake and cannot read our assemblies."""
+    version = json.loads((REPOSITORY / "package.json").read_text())["devDependencies"]["aws-cdk"]
+
+    assert re.fullmatch(r"2\.1\d{3}\.\d+", version)
+
+
+def test_cdk_json_has_the_recommended_feature_flags() -> None:
+    """A new flag of the library is a decision to take, and a change of snapshots to review."""
+    (library,) = Path(str(files("aws_cdk._jsii"))).glob("aws-cdk-lib@*.jsii.tgz")
+    with tarfile.open(library) as archive:
+        file = archive.extractfile("package/recommended-feature-flags.json")
+        assert file is not None
+        recommended = json.load(file)
+
+    assert json.loads((REPOSITORY / "cdk.json").read_text())["context"] == recommended
