@@ -12,7 +12,6 @@ pivot, `select * exclude`, `qualify` on window functions over the star of a join
 A view `with no schema binding` is bound here: it goes with the table that it reads.
 """
 
-import functools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,15 +23,15 @@ from sqlglot.errors import SqlglotError
 from sqlglot.tokenizer_core import Token, TokenType
 from sqlglot.transforms import eliminate_qualify
 
-# Longer than any model seen; a seed's insert of megabytes holds nothing to rewrite and costs seconds to tokenize.
-_LONGEST_STATEMENT = 1_000_000
+# A model of 10,000 characters takes 10 ms. What is much longer holds rows, not expressions, and would stop all sessions for seconds.
+_LONGEST_STATEMENT = 300_000
 _TRIGGER = re.compile(
     r"""\b(
         diststyle | distkey | sortkey | encode | backup | auto\s+refresh | identity | no\s+schema\s+binding
       | max | n?varchar | listagg | approximate | minus | top | qualify | sysdate
       | date_?add | date_?diff | date_part | nvl2? | decode | convert | regexp_replace | object | array
       | pg_views | pg_class | pg_attribute | information_schema
-    )\b""",
+    )\b | \b(from|join)\s*\(""",
     re.IGNORECASE | re.VERBOSE,
 )
 # sqlglot reads these commands as one word and a text.
@@ -71,11 +70,32 @@ _CATALOG = {
     "information_schema": frozenset({"columns", "views"}),
     "pg_catalog": frozenset({"pg_attribute", "pg_class", "pg_views"}),
 }
+# What follows a subquery that has no alias, besides the end of the statement.
+_AFTER_SUBQUERY = frozenset(
+    {
+        "",
+        ")",
+        ",",
+        ";",
+        "where",
+        "group by",
+        "order by",
+        "having",
+        "qualify",
+        "window",
+        "limit",
+        "offset",
+        "on",
+        "using",
+    }
+    | {"union", "except", "intersect", "minus", "join", "inner", "left", "right", "full", "cross", "natural"}
+)
+# Functions that have a `from` of their own.
+_FROM_FUNCTIONS = frozenset({"extract", "overlay", "substring", "trim"})
 _SELECT_ENDS = frozenset({TokenType.UNION, TokenType.EXCEPT, TokenType.INTERSECT, TokenType.SEMICOLON})
 _QUOTED = frozenset({TokenType.STRING, TokenType.IDENTIFIER, TokenType.HEREDOC_STRING, TokenType.NATIONAL_STRING})
 
 
-@functools.lru_cache(maxsize=4096)
 def rewrite(sql: str) -> str:
     """`sql` as PostgreSQL can run it; unchanged where nothing needs to change or where it cannot be read as Redshift's."""
     if setting := _SETTING.match(sql):
@@ -120,7 +140,7 @@ class _Statement:
         return head + self._text(0, len(self._tokens)) + tail
 
     def _rules_for_statement(self) -> tuple[Callable[[int], tuple[str, int] | None], ...]:
-        expressions = (self._call, self._type, self._word, self._catalog)
+        expressions = (self._subquery, self._call, self._type, self._word, self._catalog)
         if self._defines:
             return (self._physical_attribute, *expressions)
         return expressions
@@ -223,6 +243,36 @@ class _Statement:
 
     # Expressions.
 
+    def _subquery(self, index: int) -> tuple[str, int] | None:
+        """PostgreSQL before version 16 wants an alias for each subquery."""
+        if self._words[index] != "(" or self._word_at(index - 1) not in {"from", "join"}:
+            return None
+        close = self._close_of(index)
+        if close is None or not self._is_query(index + 1) or self._word_at(close + 1) not in _AFTER_SUBQUERY:
+            return None
+        if self._word_at(index - 2) == "distinct" or self._enclosing_function(index) in _FROM_FUNCTIONS:
+            return None
+        return f"({self._text(index + 1, close)}) as _subquery_{index}", close + 1
+
+    def _is_query(self, index: int) -> bool:
+        """Whether a query, and not a join in parentheses, begins at `index`."""
+        if self._word_at(index) == "(":
+            close = self._close_of(index)
+            return (
+                close is not None and self._tokens[close + 1].token_type in _SELECT_ENDS and self._is_query(index + 1)
+            )
+        return self._word_at(index) in {"select", "with"}
+
+    def _enclosing_function(self, index: int) -> str:
+        """The word before the parenthesis in which the token at `index` stands."""
+        depth = 0
+        for position in range(index - 1, -1, -1):
+            kind = self._tokens[position].token_type
+            depth += (kind is TokenType.R_PAREN) - (kind is TokenType.L_PAREN)
+            if depth < 0:
+                return self._word_at(position - 1)
+        return ""
+
     def _word(self, index: int) -> tuple[str, int] | None:
         word, previous, following = self._words[index], self._word_at(index - 1), self._word_at(index + 1)
         if previous == ".":
@@ -256,27 +306,10 @@ class _Statement:
             return self._listagg(call)
         if word in _DATE_FUNCTIONS:
             return self._date_function(word, call)
-        texts = self._plain_call(word, call)
-        return None if texts is None else (texts, call.close + 1)
-
-    def _plain_call(self, word: str, call: _Call) -> str | None:
-        """The call in PostgreSQL's words where only its form differs."""
-        count = len(call.arguments)
-        forms: dict[tuple[str, bool], Callable[[list[str]], str]] = {
-            ("nvl", True): lambda values: f"coalesce({', '.join(values)})",
-            ("nvl2", count == 3): lambda values: "case when {} is not null then {} else {} end".format(*values),
-            ("decode", count > 2): _case_of_decode,
-            ("convert", count == 2): lambda values: f"cast({values[1]} as {values[0]})",
-            # Redshift replaces all matches; PostgreSQL the first one.
-            ("regexp_replace", count == 3): lambda values: f"regexp_replace({', '.join(values)}, 'g')",
-            ("regexp_replace", count == 4): lambda values: f"regexp_replace({', '.join(values)}, 0)",
-            ("object", True): lambda values: f"jsonb_build_object({', '.join(values)})",
-            ("array", self._word_at(call.arguments[0][0]) not in {"select", "with"}): (
-                lambda values: f"jsonb_build_array({', '.join(values)})"
-            ),
-        }
-        form = forms.get((word, True))
-        return None if form is None else form([self._text(*argument).strip() for argument in call.arguments])
+        form = _form_of(word, len(call.arguments), self._word_at(call.arguments[0][0]))
+        if form is None:
+            return None
+        return form([self._text(*argument).strip() for argument in call.arguments]), call.close + 1
 
     def _date_function(self, word: str, call: _Call) -> tuple[str, int]:
         (first, end), *others = call.arguments
@@ -327,6 +360,29 @@ class _Statement:
             return False
         kind = self._tokens[index].token_type
         return kind in {TokenType.ALIAS, TokenType.VAR, TokenType.IDENTIFIER}
+
+
+def _form_of(word: str, count: int, first_word: str) -> Callable[[list[str]], str] | None:  # noqa: PLR0911 - one for each function
+    """How PostgreSQL writes the call of `word` with `count` arguments, where only the form differs."""
+    match word, count:
+        case "nvl", _:
+            return lambda values: f"coalesce({', '.join(values)})"
+        case "nvl2", 3:
+            return lambda values: "case when {} is not null then {} else {} end".format(*values)
+        case "decode", _ if count > 2:
+            return _case_of_decode
+        case "convert", 2:
+            return lambda values: f"cast({values[1]} as {values[0]})"
+        # Redshift replaces all matches; PostgreSQL the first one.
+        case "regexp_replace", 3:
+            return lambda values: f"regexp_replace({', '.join(values)}, 'g')"
+        case "regexp_replace", 4:
+            return lambda values: f"regexp_replace({', '.join(values)}, 0)"
+        case "object", _:
+            return lambda values: f"jsonb_build_object({', '.join(values)})"
+        case "array", _ if first_word not in {"select", "with"}:
+            return lambda values: f"jsonb_build_array({', '.join(values)})"
+    return None
 
 
 def _case_of_decode(values: list[str]) -> str:

@@ -20,6 +20,11 @@ KEPT = [
     "select * from a join b using (c) qualify rank() over (order by d) = 1",
     "select decode(a, 'hex')",
     "select array(select 1)",
+    "select 1 from (select 2) as t join (select 3) u on true",
+    'select 1 from (select 2) "T"',
+    "select extract(year from (select max(a) from t)) where a is distinct from (select 1)",
+    "select 1 from (t join (select 2) as u on true)",
+    "select 1 from ((select 2) as t cross join u)",
     "insert into t (varchar) values (%s, $1)",
     "",
     "-- sysdate",
@@ -57,6 +62,13 @@ REWRITTEN = {
         "select a from (select b from t limit 1) union select c from u limit 2"
     ),
     "select 1 minus select 2": "select 1 except select 2",
+    "select 1 from (select 2 from (select 3) where true)": (
+        "select 1 from (select 2 from (select 3) as _subquery_7 where true) as _subquery_3"
+    ),
+    "select 1 from ((select 2) union (select 3))": "select 1 from ((select 2) union (select 3)) as _subquery_3",
+    "select 1 from t join (with u as (select 2) select * from u) on true": (
+        "select 1 from t join (with u as (select 2) select * from u) as _subquery_5 on true"
+    ),
     "select regexp_replace(a, 'x', 'y')": "select regexp_replace(a, 'x', 'y', 'g')",
     "select object('a', array(1, 2))": "select jsonb_build_object('a', jsonb_build_array(1, 2))",
     "/* dbt */ SET query_group TO 'nightly'": "/* dbt */ SET redshift.query_group TO 'nightly'",
