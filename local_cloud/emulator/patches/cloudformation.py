@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from local_cloud.emulator.patches.stock import Json, ecs, provisioners, replace, secretsmanager
+from local_cloud.emulator.patches.stock import Json, ecs, provisioners, replace, scheduler, secretsmanager
 
 Created = tuple[str, Json]
 
@@ -17,6 +17,7 @@ def apply() -> None:
     _refer_to_secrets_by_arn()
     _register_whole_task_definitions()
     _give_networks_their_attributes()
+    _keep_whole_schedules()
 
 
 def _refer_to_secrets_by_arn() -> None:
@@ -89,6 +90,40 @@ def _give_networks_their_attributes() -> None:
     parameters = ("logical_id", "props", "stack_name")
     replace(handlers["AWS::EC2::VPC"], "create", *parameters, by=create_with("CidrBlock"))
     replace(handlers["AWS::EC2::Subnet"], "create", *parameters, by=create_with("CidrBlock", "VpcId"))
+
+
+def _keep_whole_schedules() -> None:
+    """
+    A schedule from a template keeps its time zone, and the network of its task under the name that Scheduler's API gives it.
+
+    The stock emulator drops the one and keeps the other as CloudFormation spells it, where no reader finds it.
+    """
+
+    def with_network(props: Json) -> Json:
+        props = json.loads(json.dumps(props))
+        network = props.get("Target", {}).get("EcsParameters", {}).get("NetworkConfiguration", {})
+        if "AwsvpcConfiguration" in network:
+            network["awsvpcConfiguration"] = network.pop("AwsvpcConfiguration")
+        return props
+
+    def complete(created: Created, props: Json) -> Created:
+        schedule = scheduler._schedules[f"{props.get('GroupName', 'default')}/{created[0]}"]
+        schedule.update(
+            {key: props[key] for key in ("ScheduleExpressionTimezone", "StartDate", "EndDate") if key in props}
+        )
+        return created
+
+    def create(stock: Callable[..., Created]) -> Callable[..., Created]:
+        return lambda logical_id, props, stack_name: complete(stock(logical_id, with_network(props), stack_name), props)
+
+    def update(stock: Callable[..., Created]) -> Callable[..., Created]:
+        return lambda physical_id, old_props, new_props, stack_name: complete(
+            stock(physical_id, with_network(old_props), with_network(new_props), stack_name), new_props
+        )
+
+    handlers = provisioners._RESOURCE_HANDLERS["AWS::Scheduler::Schedule"]
+    replace(handlers, "create", "logical_id", "props", "stack_name", by=create)
+    replace(handlers, "update", "physical_id", "old_props", "new_props", "stack_name", by=update)
 
 
 def _in_api_spelling(value: Any) -> Any:  # noqa: ANN401 -- any value of a template

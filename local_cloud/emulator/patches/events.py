@@ -55,12 +55,19 @@ def _run_task(target: Json, parameters: Json, rule: Json) -> None:
         "taskDefinition": parameters["taskDefinitionArn"],
         "launchType": parameters.get("launchType", "FARGATE"),
         "count": parameters.get("taskCount", 1),
-        "networkConfiguration": parameters.get("networkConfiguration", {}),
+        "networkConfiguration": _network_configuration(parameters),
         "startedBy": f"events-rule/{rule.get('Name', '')}"[:36],
         "overrides": json.loads(target.get("Input") or "{}"),
     }
     status, _, body = ecs._run_task(request)
     _log.info("rule %s: RunTask answered %s %s", rule.get("Name"), status, body)
+
+
+def _network_configuration(parameters: Json) -> Json:
+    # AwsVpcConfiguration in a rule, AwsvpcConfiguration in a schedule, awsvpcConfiguration in ECS itself.
+    given = parameters.get("networkConfiguration", {})
+    spelled = {key.lower(): value for key, value in given.items()}
+    return {"awsvpcConfiguration": spelled.get("awsvpcconfiguration")}
 
 
 def _tell_of_task_states() -> None:

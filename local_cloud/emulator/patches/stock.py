@@ -18,6 +18,7 @@ from ministack.services import (  # type: ignore[import-not-found]
     eventbridge,
     iam,
     imds,
+    scheduler,
     secretsmanager,
     sts,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "replace",
     "resource_lock",
     "responses",
+    "scheduler",
     "secretsmanager",
     "stacks",
     "sts",
