@@ -432,5 +432,5 @@ def _quoted(identifier: str) -> str:
 
 
 def _log_line(entry: Mapping[str, Any]) -> str:
-    detail = entry.get("error_detail")
-    return f"{entry.get('event', '')}{'' if not detail else ' ' + json.dumps(detail)}"
+    errors = [f"{error['exc_type']}: {error['exc_value']}" for error in entry.get("error_detail") or []]
+    return "\n".join([str(entry.get("event", "")), *errors])

@@ -19,7 +19,14 @@ class DagFolderSync:
     `client` is a boto3 client of S3.
     """
 
-    def __init__(self, *, client: Any, bucket: str, prefix: str, folder: Path) -> None:
+    def __init__(
+        self,
+        *,
+        client: Any,  # noqa: ANN401 -- boto3 makes the methods of its clients at run time
+        bucket: str,
+        prefix: str,
+        folder: Path,
+    ) -> None:
         self._client = client
         self._bucket = bucket
         self._prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""

@@ -1,9 +1,12 @@
 """Clients of AWS under the launch role of a deployment, without a connection that someone has to make by hand."""
 
 import functools
-from typing import Any
+from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]  # no stubs beside Airflow
+
+if TYPE_CHECKING:
+    from botocore.client import BaseClient  # type: ignore[import-untyped]  # no stubs beside Airflow
 
 _PASSING_ERROR_CODES = frozenset(
     {
@@ -24,10 +27,10 @@ _PASSING_ERROR_CODES = frozenset(
 
 # One client, and so one session of the role, for all triggers of a process. Clients of boto3 may be shared by threads.
 @functools.lru_cache(maxsize=64)
-def client(service: str, role_arn: str, region: str) -> Any:
+def client(service: str, role_arn: str, region: str) -> "BaseClient":
     """A boto3 client of `service` under the role."""
     # Importing the provider costs more than all the rest of parsing a DAG file, and parsing needs no client.
-    from .hook import LaunchRoleHook
+    from .hook import LaunchRoleHook  # noqa: PLC0415 -- see above
 
     return LaunchRoleHook(role_arn=role_arn, region=region, service=service).get_client_type(region_name=region)
 

@@ -1,8 +1,9 @@
 """The few names that Airflow 2.11 and 3 keep in different places, and the states of tasks, which they answer differently."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol, TypeAlias
+from uuid import UUID
 
 try:
     from airflow.sdk import DAG, BaseOperator, BaseOperatorLink, CronDataIntervalTimetable, Param, TaskGroup
@@ -10,31 +11,51 @@ try:
 
     IS_AIRFLOW_3 = True
 except ImportError:
-    from airflow.exceptions import AirflowException, AirflowFailException
-    from airflow.models.baseoperator import BaseOperator
-    from airflow.models.baseoperatorlink import BaseOperatorLink
-    from airflow.models.dag import DAG
-    from airflow.models.param import Param
-    from airflow.timetables.interval import CronDataIntervalTimetable
-    from airflow.utils.task_group import TaskGroup
+    # mypy sees Airflow 3, where these are no modules.
+    from airflow.exceptions import AirflowException, AirflowFailException  # type: ignore[attr-defined, no-redef]
+    from airflow.models.baseoperator import BaseOperator  # type: ignore[import-not-found, no-redef]
+    from airflow.models.baseoperatorlink import BaseOperatorLink  # type: ignore[import-not-found, no-redef]
+    from airflow.models.dag import DAG  # type: ignore[no-redef]
+    from airflow.models.param import Param  # type: ignore[import-not-found, no-redef]
+    from airflow.timetables.interval import CronDataIntervalTimetable  # type: ignore[assignment]
+    from airflow.utils.task_group import TaskGroup  # type: ignore[import-not-found, no-redef]
 
     IS_AIRFLOW_3 = False
 
 __all__ = [
     "DAG",
+    "FINISHED_STATES",
     "IS_AIRFLOW_3",
     "AirflowException",
     "AirflowFailException",
     "BaseOperator",
     "BaseOperatorLink",
+    "Context",
     "CronDataIntervalTimetable",
     "Param",
     "TaskGroup",
+    "TaskTry",
     "deferred_by",
     "task_states",
     "tried_since",
     "xcom",
 ]
+
+# What Airflow hands to a task: its run, its parameters, itself. A TypedDict in Airflow 3 only.
+Context: TypeAlias = Mapping[str, Any]
+
+
+class TaskTry(Protocol):
+    """What a trigger is told of the task instance that it belongs to."""
+
+    id: UUID
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    try_number: int
+    start_date: datetime
+
 
 # The states in which Airflow does nothing more with a task of its own accord.
 FINISHED_STATES = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
@@ -48,13 +69,13 @@ def task_states(*, dag_id: str, run_id: str, task_ids: Iterable[str] | None = No
     """
     wanted = None if task_ids is None else list(task_ids)
     if IS_AIRFLOW_3:
-        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance  # noqa: PLC0415 -- dear, and not needed to parse a DAG
 
         answer = RuntimeTaskInstance.get_task_states(dag_id=dag_id, task_ids=wanted, run_ids=[run_id])
         found: dict[str, Any] = answer.get(run_id, {})
     else:
-        from airflow.models.taskinstance import TaskInstance
-        from airflow.utils.session import create_session
+        from airflow.models.taskinstance import TaskInstance  # noqa: PLC0415 -- dear, and not needed to parse a DAG
+        from airflow.utils.session import create_session  # noqa: PLC0415 -- dear, and not needed to parse a DAG
 
         with create_session() as session:
             rows = session.query(TaskInstance.task_id, TaskInstance.state).filter(
@@ -63,10 +84,10 @@ def task_states(*, dag_id: str, run_id: str, task_ids: Iterable[str] | None = No
             if wanted is not None:
                 rows = rows.filter(TaskInstance.task_id.in_(wanted))
             found = {row.task_id: row.state for row in rows}
-    return {task_id: None if found.get(task_id) is None else _text(found[task_id]) for task_id in wanted or found}
+    return {task_id: _text(found.get(task_id)) for task_id in wanted or found}
 
 
-def deferred_by(task_instance: Any, trigger_id: int | None) -> bool:
+def deferred_by(task_instance: TaskTry, trigger_id: int | None) -> bool:
     """
     Whether the task still waits for this very trigger, so that a cancelled trigger was only moved or restarted.
 
@@ -75,8 +96,8 @@ def deferred_by(task_instance: Any, trigger_id: int | None) -> bool:
     if IS_AIRFLOW_3:
         states = task_states(dag_id=task_instance.dag_id, run_id=task_instance.run_id, task_ids=[task_instance.task_id])
         return states[task_instance.task_id] == "deferred"
-    from airflow.models.taskinstance import TaskInstance
-    from airflow.utils.session import create_session
+    from airflow.models.taskinstance import TaskInstance  # noqa: PLC0415 -- dear, and not needed to parse a DAG
+    from airflow.utils.session import create_session  # noqa: PLC0415 -- dear, and not needed to parse a DAG
 
     with create_session() as session:
         row = (
@@ -92,7 +113,7 @@ def deferred_by(task_instance: Any, trigger_id: int | None) -> bool:
     return row is not None and _text(row.state) == "deferred" and row.trigger_id == trigger_id
 
 
-def tried_since(task_instance: Any) -> datetime:
+def tried_since(task_instance: TaskTry) -> datetime:
     """
     When the present try of a task began; what was built before does not count for a task that a person cleared.
 
@@ -104,17 +125,17 @@ def tried_since(task_instance: Any) -> datetime:
     return started
 
 
-def xcom(*, dag_id: str, run_id: str, task_id: str, key: str) -> Any:
+def xcom(*, dag_id: str, run_id: str, task_id: str, key: str) -> object:
     """What a task of a run left under `key`, None if nothing. Blocks; a trigger calls it in a thread."""
     if IS_AIRFLOW_3:
-        from airflow.sdk.bases.xcom import BaseXCom
+        from airflow.sdk.bases.xcom import BaseXCom  # noqa: PLC0415 -- dear, and not needed to parse a DAG
 
         return BaseXCom.get_one(key=key, dag_id=dag_id, task_id=task_id, run_id=run_id)
-    from airflow.models.xcom import XCom
+    from airflow.models.xcom import XCom  # noqa: PLC0415 -- dear, and not needed to parse a DAG
 
     return XCom.get_one(key=key, dag_id=dag_id, task_id=task_id, run_id=run_id)
 
 
-def _text(state: Any) -> str:
+def _text(state: object) -> str | None:
     # An enumeration of strings in one place, a string in another.
-    return str(getattr(state, "value", state))
+    return None if state is None else str(getattr(state, "value", state))

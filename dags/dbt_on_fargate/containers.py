@@ -4,12 +4,15 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]  # no stubs beside Airflow
 
 from . import aws
 from .deployment import Deployment
+
+if TYPE_CHECKING:
+    from botocore.client import BaseClient  # type: ignore[import-untyped]  # no stubs beside Airflow
 
 _DESCRIBE_AT_MOST = 100
 
@@ -178,14 +181,14 @@ class Containers:
             if error.response["Error"]["Code"] != "InvalidParameterException":
                 raise
 
-    def _client(self) -> Any:
+    def _client(self) -> "BaseClient":
         return aws.client("ecs", self._deployment.launch_role_arn, self._deployment.region)
 
     def _container(self, task: Mapping[str, Any]) -> Container:
         name = self._deployment.container_name
         # The first container may be one that AWS injected (GuardDuty), so it is looked up by its name.
-        ours = next((found for found in task.get("containers", []) if found["name"] == name), {})
-        overrides = next(
+        ours: Mapping[str, Any] = next((found for found in task.get("containers", []) if found["name"] == name), {})
+        overrides: Mapping[str, Any] = next(
             (found for found in task.get("overrides", {}).get("containerOverrides", []) if found.get("name") == name),
             {},
         )

@@ -7,9 +7,10 @@ from typing import Any
 
 from .compat import DAG, CronDataIntervalTimetable, Param, TaskGroup
 from .deployment import Deployment, Node, read_deployment, read_nodes
-from .operators import DbtNodeOperator, DbtRunOperator
+from .operators import DbtNodeOperator, DbtResultOperator, DbtRunOperator
 
 RUN_TASK_ID = "run_dbt"
+RESULT_TASK_ID = "all_built"
 
 # Where a run by hand must not begin with a dash, or dbt would read an option.
 _SELECTION = {"type": "string", "minLength": 1, "pattern": r"^[^-\s]\S*$"}
@@ -23,7 +24,7 @@ One Fargate container runs the whole dbt project; each model, seed and snapshot 
 """
 
 
-def build_dag(folder: Path) -> Any:
+def build_dag(folder: Path) -> DAG:
     """
     The DAG of the project whose `deployment.json` and `graph.json` are in `folder`.
 
@@ -64,10 +65,15 @@ def build_dag(folder: Path) -> Any:
         for unique_id, task in tasks.items():
             if unique_id not in parents:
                 task.set_downstream(run)
+        if nodes:
+            result = DbtResultOperator(
+                task_id=RESULT_TASK_ID, deployment=deployment, run_task_id=RUN_TASK_ID, retries=0, trigger_rule="always"
+            )
+            run.set_downstream(result)
     return dag
 
 
-def _timetable(deployment: Deployment) -> Any:
+def _timetable(deployment: Deployment) -> CronDataIntervalTimetable | None:
     if deployment.schedule is None:
         return None
     # The same meaning in Airflow 2 and 3: a bare cron expression has an interval of no length in 3.
@@ -111,10 +117,10 @@ def _task_ids(nodes: Sequence[Node]) -> dict[str, str]:
 def _node_tasks(
     deployment: Deployment, nodes: Sequence[Node], task_ids: Mapping[str, str], by_task_id: dict[str, Node]
 ) -> dict[str, DbtNodeOperator]:
-    groups: dict[tuple[str, ...], Any] = {}
-    taken = {RUN_TASK_ID, *task_ids.values()}
+    groups: dict[tuple[str, ...], TaskGroup] = {}
+    taken = {RUN_TASK_ID, RESULT_TASK_ID, *task_ids.values()}
 
-    def group(folder: tuple[str, ...]) -> Any:
+    def group(folder: tuple[str, ...]) -> TaskGroup | None:
         if not folder:
             return None
         if folder not in groups:

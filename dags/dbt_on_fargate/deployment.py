@@ -53,14 +53,14 @@ class Deployment:
 
     @classmethod
     def from_mapping(cls, content: dict[str, Any]) -> "Deployment":
-        """Raises ValueError, naming the field, for what is missing or not allowed; fields of later versions are ignored."""
+        """Raises ValueError or TypeError, naming the field, for what is missing or not allowed; fields of later versions are ignored."""
         missing = sorted({field.name for field in fields(cls) if field.default is MISSING} - content.keys())
         if missing:
             raise ValueError(f"the deployment lacks {', '.join(missing)}")
         values = {field.name: content[field.name] for field in fields(cls) if field.name in content}
         for name in ("subnet_ids", "security_group_ids"):
             if isinstance(values[name], str):
-                raise ValueError(f"{name} must be a list, got the text {values[name]!r}")
+                raise TypeError(f"{name} must be a list, got the text {values[name]!r}")
             values[name] = tuple(values[name])
         for name, allowed in (("render", ("nodes", "run")), ("capacity", ("fargate", "fargate_spot"))):
             if values[name] not in allowed:

@@ -21,8 +21,7 @@ _STOPPED_REASONS: tuple[tuple[str, str, str], ...] = (
     (
         r"CannotPull\w*Error|unable to pull (secrets or )?registry auth|ECR.*(timeout|timed out|i/o timeout)",
         "the container image could not be pulled, most often because the subnets have no way to the registry",
-        "check that the subnets have a NAT gateway or the VPC end points of ECR (api and dkr) and S3, and that the "
-        "security group allows HTTPS out",
+        "check that the subnets have a NAT gateway or VPC end points for ECR (api, dkr) and S3, and that HTTPS may go out",
     ),
     (
         r"ResourceInitializationError.*(secret|ssm|parameter)",

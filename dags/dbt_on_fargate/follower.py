@@ -42,6 +42,7 @@ class RunFollower:
         self.run_task_state: str | None = None
         self.node_states: dict[str, str | None] = {}
         self.wants_cleared = False
+        self.wants_states = False
         self.changed = asyncio.Condition()
 
     @property
@@ -53,10 +54,10 @@ class RunFollower:
         """All attempts of all records."""
         return [attempt for record in self.records.values() for attempt in record.attempts.values()]
 
-    def results(self, unique_id: str) -> list[NodeResult]:
-        """All results of a node or test, the oldest first."""
+    def results(self, unique_id: str) -> list[tuple[NodeResult, Attempt]]:
+        """All results of a node or test with the attempts that they are of, the oldest first."""
         found = [result for record in self.records.values() for result in record.results(unique_id)]
-        return sorted(found, key=lambda result: result.finished_at)
+        return sorted(found, key=lambda result: result[0].finished_at)
 
     def is_finished(self, record: str, attempt: int) -> bool:
         """Whether the container of an attempt wrote the last of its events."""
@@ -106,7 +107,7 @@ class RunFollower:
             record.read_new(look_for_attempts=looks or quiet)
 
     def _ask_for_states(self) -> None:
-        wanted = None if self.wants_cleared else [self._run_task_id]
+        wanted = None if self.wants_cleared or self.wants_states else [self._run_task_id]
         states = compat.task_states(dag_id=self._key.dag_id, run_id=self._key.run_id, task_ids=wanted)
         self.run_task_state = states.pop(self._run_task_id)
         self.node_states = states

@@ -7,7 +7,7 @@ from typing import Any
 from airflow.models.connection import Connection
 from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
 from airflow.providers.amazon.aws.utils.connection_wrapper import AwsConnectionWrapper
-from botocore.config import Config
+from botocore.config import Config  # type: ignore[import-untyped]  # no stubs beside Airflow
 
 # Each call is repeated by boto3 at first, by its caller later: a trigger that is blocked for minutes says nothing.
 _CLIENT_CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 4}, connect_timeout=10, read_timeout=30)

@@ -1,6 +1,6 @@
 """Links from the run task to AWS's pages and to what the run left."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 from urllib.parse import quote, quote_plus
 
 from .compat import BaseOperatorLink
@@ -40,7 +40,7 @@ class _Link(BaseOperatorLink):
 
     name: ClassVar[str] = ""
 
-    def get_link(self, operator: Any, *, ti_key: Any) -> str:  # noqa: ARG002 -- Airflow's signature
+    def get_link(self, operator: object, *, ti_key: object) -> str:  # noqa: ARG002 -- Airflow's signature
         """The address; empty as long as there is none."""
         found: str = getattr(operator, "link_addresses", {}).get(self.name, "")
         return found

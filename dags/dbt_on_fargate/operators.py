@@ -3,21 +3,19 @@
 import json
 import time
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
-from typing import Any
+from dataclasses import asdict
+from typing import Any, NoReturn, cast
 
-from airflow.triggers.base import StartTriggerArgs
+from airflow.triggers.base import BaseTrigger, StartTriggerArgs
 
-from . import aws, compat, explain, links
-from .compat import AirflowException, AirflowFailException, BaseOperator
+from . import compat, explain, links
+from .compat import AirflowException, AirflowFailException, BaseOperator, Context
 from .containers import INLINE_SPEC_CHARACTERS, Container, Containers, LaunchRefusedError, launch_token
 from .deployment import Deployment, Node
-from .record import cleared_record_id, open_record, record_id
-from .triggers import REASON_XCOM, SELECTION_XCOM, ContainerTrigger, NodeTrigger, PauseTrigger
+from .record import SECONDS_FOR_THE_END, cleared_record_id, open_record, record_id, summary, went_well
+from .triggers import REASON_XCOM, SELECTION_XCOM, ContainerTrigger, NodeTrigger, PauseTrigger, ResultTrigger
 
 _SECONDS_BEFORE_ANOTHER_LAUNCH = (15, 30, 60, 120, 240, 300)
-# `end.json` follows the last events; S3 shows it at once, the container needs a moment to write it.
-_SECONDS_FOR_THE_END = 15.0
 
 
 class _ContainerOperator(BaseOperator):
@@ -25,7 +23,7 @@ class _ContainerOperator(BaseOperator):
 
     operator_extra_links = (links.TaskLink(), links.LogLink(), links.ReportLink(), links.DocsLink())
 
-    def __init__(self, *, deployment: Deployment, run_task_id: str, nodes: Mapping[str, Node], **kwargs: Any) -> None:
+    def __init__(self, *, deployment: Deployment, run_task_id: str, nodes: Mapping[str, Node], **kwargs: Any) -> None:  # noqa: ANN401 -- whatever Airflow takes
         super().__init__(**kwargs)
         self.deployment = deployment
         self.run_task_id = run_task_id
@@ -39,21 +37,20 @@ class _ContainerOperator(BaseOperator):
         if self._live_task_arn is not None:
             Containers(self.deployment).stop(self._live_task_arn, "the Airflow task was killed")
 
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> object:
         """
         Go on after a deferral; one that failed or timed out stops the container first.
 
         Airflow runs no method of the operator when a trigger cannot be imported or outlives `execution_timeout`.
         """
+        if next_method != "__fail__":
+            return cast("object", super().resume_execution(next_method, next_kwargs, cast("Any", context)))
         try:
-            return super().resume_execution(next_method, next_kwargs, context)
-        except Exception as error:
-            if next_method != "__fail__":
-                raise
-            reason = self._stop_what_was_launched(context)
-            raise self._failed(context, f"{error}: {reason}") from error
+            return cast("object", super().resume_execution(next_method, next_kwargs, cast("Any", context)))
+        except AirflowException as error:
+            raise self._failed(context, f"{error}: {self._stop_what_was_launched(context)}") from error
 
-    def _record(self, context: Any) -> tuple[str, int]:
+    def _record(self, context: Context) -> tuple[str, int]:
         """
         The record and the attempt in it for this try.
 
@@ -70,7 +67,7 @@ class _ContainerOperator(BaseOperator):
             max(1, instance.try_number - earlier_tries),
         )
 
-    def _launch(self, context: Any, *, spec: dict[str, Any], refusals: int = 0) -> Any:
+    def _launch(self, context: Context, *, spec: dict[str, Any], refusals: int = 0) -> dict[str, Any]:
         """Launch the container of this try, unless it was launched, and defer until it has ended; returns only if it has."""
         record, attempt = self._record(context)
         instance = context["ti"]
@@ -104,13 +101,16 @@ class _ContainerOperator(BaseOperator):
             message = explain.refused_launch(str(refusal))
             raise self._failed(context, message, may_pass=refusal.may_pass) from refusal
         self.log.info("launched container %s", container.task_id)
-        return self._wait_for(context, container, record=record, attempt=attempt)
+        self._wait_for(context, container, record=record, attempt=attempt)
+        return None
 
-    def relaunch(self, context: Any, event: Any, spec: dict[str, Any], refusals: int) -> Any:  # noqa: ARG002 -- Airflow passes the event
+    def relaunch(self, context: Context, event: object, spec: dict[str, Any], refusals: int) -> dict[str, Any]:  # noqa: ARG002 -- Airflow passes the event
         """Go on after a pause."""
         return self._launch(context, spec=spec, refusals=refusals)
 
-    def ended(self, context: Any, event: dict[str, Any], task_arn: str, record: str, attempt: int) -> Any:
+    def ended(
+        self, context: Context, event: dict[str, Any], task_arn: str, record: str, attempt: int
+    ) -> dict[str, Any]:
         """Go on after the container's end."""
         self._show_links(context, task_id=task_arn.rpartition("/")[2], record=record, attempt=attempt)
         if event["is_overdue"]:
@@ -122,10 +122,11 @@ class _ContainerOperator(BaseOperator):
         )
 
     def _conclude(
-        self, context: Any, *, record: str, attempt: int, container: Container | None, is_finished: bool
+        self, context: Context, *, record: str, attempt: int, container: Container | None, is_finished: bool
     ) -> dict[str, Any]:
         """The summary of a run that succeeded; raises for one that did not."""
-        end = self._end(record, attempt, is_finished=is_finished)
+        reader = open_record(self.deployment.record_place, record)
+        end = reader.end(attempt, within_seconds=SECONDS_FOR_THE_END if is_finished else 0.0)
         if end is None:
             message = (
                 "the container ended without finishing its record, and AWS remembers nothing of it"
@@ -135,34 +136,22 @@ class _ContainerOperator(BaseOperator):
             raise self._failed(context, message)
         for line in self._link_lines():
             self.log.info("%s", line)
-        if end["outcome"] == "success":
-            return self._succeeded(context, end, record=record, attempt=attempt)
+        if went_well(end, self._own()):
+            self.log.info("%s", end["headline"])
+            return summary(end)
         # What dbt found wrong is wrong the next time, too; what did not get to its end may.
         raise self._failed(context, explain.failed_nodes(end), may_pass=end["outcome"] != "failed")
 
-    def _succeeded(self, context: Any, end: dict[str, Any], *, record: str, attempt: int) -> dict[str, Any]:  # noqa: ARG002 -- for those who add to it
-        self.log.info("%s", end["headline"])
-        return {
-            "run_id": record,
-            "attempt": attempt,
-            "outcome": end["outcome"],
-            "headline": end["headline"],
-            "counts": end["counts"],
-        }
+    def _own(self) -> list[str]:
+        """What must have gone well for this task to be green; empty for all of the run."""
+        return []
 
-    def _failed(self, context: Any, message: str, *, may_pass: bool = True) -> Exception:
+    def _failed(self, context: Context, message: str, *, may_pass: bool = True) -> Exception:
         """The exception for a failure, which is told to the tasks that wait for this one."""
         context["ti"].xcom_push(key=REASON_XCOM, value=message)
         lines = "\n".join(self._link_lines())
         text = f"{message}\n{lines}" if lines else message
         return AirflowException(text) if may_pass else AirflowFailException(text)
-
-    def _end(self, record: str, attempt: int, *, is_finished: bool) -> dict[str, Any] | None:
-        reader = open_record(self.deployment.record_place, record)
-        until = time.monotonic() + (_SECONDS_FOR_THE_END if is_finished else 0.0)
-        while (end := reader.end(attempt)) is None and time.monotonic() < until:
-            time.sleep(0.5)
-        return end
 
     def _finished_earlier(self, record: str, attempt: int) -> int | None:
         reader = open_record(self.deployment.record_place, record)
@@ -171,7 +160,7 @@ class _ContainerOperator(BaseOperator):
             return number if end is not None and end["outcome"] in {"success", "failed"} else None
         return None
 
-    def _environment(self, context: Any, *, record: str, attempt: int, spec: dict[str, Any]) -> dict[str, str]:
+    def _environment(self, context: Context, *, record: str, attempt: int, spec: dict[str, Any]) -> dict[str, str]:
         instance = context["ti"]
         launched_by = {
             "kind": "airflow",
@@ -193,7 +182,7 @@ class _ContainerOperator(BaseOperator):
             return environment | {"RUNNER_SPEC": inline}
         return environment | {"RUNNER_SPEC_URI": open_record(self.deployment.record_place, record).write_spec(spec)}
 
-    def _wait_for(self, context: Any, container: Container, *, record: str, attempt: int) -> None:
+    def _wait_for(self, context: Context, container: Container, *, record: str, attempt: int) -> NoReturn:
         self._live_task_arn = container.arn
         context["ti"].xcom_push(key="ecs_task_arn", value=container.arn)
         self._show_links(context, task_id=container.task_id, record=record, attempt=attempt)
@@ -207,12 +196,13 @@ class _ContainerOperator(BaseOperator):
                 attempt=attempt,
                 run_task_id=self.run_task_id,
                 since=time.time(),
+                own=self._own(),
             ),
             method_name="ended",
             kwargs={"task_arn": container.arn, "record": record, "attempt": attempt},
         )
 
-    def _wait_for_others(self, context: Any, others: Sequence[Container], *, spec: dict[str, Any]) -> None:
+    def _wait_for_others(self, context: Context, others: Sequence[Container], *, spec: dict[str, Any]) -> NoReturn:
         base = record_id(context["run_id"])
         for other in others:
             # What was launched for this DAG run before someone cleared it is of no use to anyone.
@@ -224,14 +214,14 @@ class _ContainerOperator(BaseOperator):
                 self.log.info("container %s of this project is at work: waiting until it is gone", other.task_id)
         self._pause(self.deployment.deadline_seconds, [other.arn for other in others], spec=spec, refusals=0)
 
-    def _pause(self, seconds: float, task_arns: list[str], *, spec: dict[str, Any], refusals: int) -> None:
+    def _pause(self, seconds: float, task_arns: list[str], *, spec: dict[str, Any], refusals: int) -> NoReturn:
         self.defer(
             trigger=PauseTrigger(deployment=self.deployment.as_mapping(), task_arns=task_arns, seconds=seconds),
             method_name="relaunch",
             kwargs={"spec": spec, "refusals": refusals},
         )
 
-    def _stop_what_was_launched(self, context: Any) -> str:
+    def _stop_what_was_launched(self, context: Context) -> str:
         instance = context["ti"]
         token = launch_token(
             dag_id=instance.dag_id, run_id=context["run_id"], task_id=self.task_id, try_number=instance.try_number
@@ -241,7 +231,7 @@ class _ContainerOperator(BaseOperator):
             Containers(self.deployment).stop(container.arn, "the Airflow task timed out or its trigger failed")
         return "the container was stopped" if live else "no container is at work"
 
-    def _show_links(self, context: Any, *, task_id: str, record: str, attempt: int) -> None:
+    def _show_links(self, context: Context, *, task_id: str, record: str, attempt: int) -> None:
         self.link_addresses = links.links(self.deployment, task_id=task_id, record=record, attempt=attempt)
         if compat.IS_AIRFLOW_3:
             # Airflow stores them at the end of a task; on-call wants them while it runs.
@@ -251,7 +241,7 @@ class _ContainerOperator(BaseOperator):
     def _link_lines(self) -> list[str]:
         return [f"{name}: {address}" for name, address in self.link_addresses.items()]
 
-    def _waiting(self, context: Any) -> list[str]:
+    def _waiting(self, context: Context) -> list[str]:
         """The node tasks of this DAG run that wait to be built."""
         states = compat.task_states(dag_id=context["ti"].dag_id, run_id=context["run_id"])
         return [
@@ -264,7 +254,7 @@ class DbtRunOperator(_ContainerOperator):
 
     ui_color = "#ffd9cc"
 
-    def execute(self, context: Any) -> Any:
+    def execute(self, context: Context) -> dict[str, Any]:
         """Launch the container, unless this DAG run has one, and wait for its end without a worker."""
         spec = spec_of_params(context["params"]) | spec_of_interval(context)
         record, _ = self._record(context)
@@ -287,22 +277,16 @@ class DbtNodeOperator(_ContainerOperator):
     ui_color = "#e8f1fa"
     start_from_trigger = True
 
-    def __init__(self, *, node: Node, **kwargs: Any) -> None:
+    def __init__(self, *, node: Node, **kwargs: Any) -> None:  # noqa: ANN401 -- whatever Airflow's operators take
         super().__init__(**kwargs)
         self.node = node
-        self.start_trigger_args = StartTriggerArgs(
-            trigger_cls=f"{NodeTrigger.__module__}.{NodeTrigger.__qualname__}",
-            trigger_kwargs=self._trigger_kwargs(),
-            next_method="rebuild",
-            next_kwargs=None,
-            timeout=None,
-        )
+        self.start_trigger_args = _start_args(NodeTrigger, self._trigger_kwargs(), next_method="rebuild")
 
-    def execute(self, context: Any) -> None:  # noqa: ARG002 -- Airflow's signature
+    def execute(self, context: Context) -> None:  # noqa: ARG002 -- Airflow's signature
         """Wait without a worker where the scheduler cannot hand a task to the triggerer (Airflow 3.0 to 3.2)."""
         self.defer(trigger=NodeTrigger(**self._trigger_kwargs()), method_name="rebuild")
 
-    def rebuild(self, context: Any, event: Any = None) -> Any:  # noqa: ARG002 -- Airflow passes the event
+    def rebuild(self, context: Context, event: object = None) -> dict[str, Any]:  # noqa: ARG002 -- Airflow passes the event
         """Launch one container for all nodes of this DAG run that were cleared."""
         waiting = self._waiting(context)
         context["ti"].xcom_push(key=SELECTION_XCOM, value=waiting)
@@ -311,32 +295,46 @@ class DbtNodeOperator(_ContainerOperator):
         spec = {name: value for name, value in params.items() if name not in {"select", "exclude"}}
         return self._launch(context, spec=spec | {"select": [self.nodes[task_id].selector for task_id in waiting]})
 
-    def _conclude(
-        self, context: Any, *, record: str, attempt: int, container: Container | None, is_finished: bool
-    ) -> dict[str, Any]:
-        end = self._end(record, attempt, is_finished=is_finished)
-        own = [] if end is None else [end["nodes"].get(name) for name in (self.node.unique_id, *self.node.tests)]
-        if end is not None and own[0] is not None and all(node is None or node["status"] in _GOOD for node in own):
-            # The run of all that was cleared may have failed; this node did not.
-            return self._succeeded(context, end, record=record, attempt=attempt)
-        return super()._conclude(context, record=record, attempt=attempt, container=container, is_finished=is_finished)
+    def _own(self) -> list[str]:
+        return [self.node.unique_id, *self.node.tests]
 
     def _trigger_kwargs(self) -> dict[str, Any]:
-        place = self.deployment.record_place
         return {
-            "place": {
-                "launch_role_arn": place.launch_role_arn,
-                "region": place.region,
-                "bucket_name": place.bucket_name,
-                "project_prefix": place.project_prefix,
-            },
+            "place": asdict(self.deployment.record_place),
             "unique_id": self.node.unique_id,
             "tests": list(self.node.tests),
             "run_task_id": self.run_task_id,
         }
 
 
-_GOOD = frozenset({"success", "warn", "skipped"})
+class DbtResultOperator(BaseOperator):
+    """
+    Ends as the DAG run shall end: red if any node is, whatever else was set by hand.
+
+    Airflow takes a run's state from the tasks that nothing follows; without this one, that would be the run task alone.
+    """
+
+    ui_color = "#e2f0e2"
+    start_from_trigger = True
+
+    def __init__(self, *, deployment: Deployment, run_task_id: str, **kwargs: Any) -> None:  # noqa: ANN401 -- whatever Airflow's operators take
+        super().__init__(**kwargs)
+        self._kwargs: dict[str, Any] = {"place": asdict(deployment.record_place), "run_task_id": run_task_id}
+        self.start_trigger_args = _start_args(ResultTrigger, self._kwargs, next_method="execute")
+
+    def execute(self, context: Context) -> None:  # noqa: ARG002 -- Airflow's signature
+        """Wait without a worker where the scheduler cannot hand a task to the triggerer."""
+        self.defer(trigger=ResultTrigger(**self._kwargs), method_name="execute")
+
+
+def _start_args(trigger: type[BaseTrigger], kwargs: dict[str, Any], *, next_method: str) -> StartTriggerArgs:
+    return StartTriggerArgs(
+        trigger_cls=f"{trigger.__module__}.{trigger.__qualname__}",
+        trigger_kwargs=kwargs,
+        next_method=next_method,
+        next_kwargs=None,
+        timeout=None,
+    )
 
 
 def spec_of_params(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -344,7 +342,7 @@ def spec_of_params(params: Mapping[str, Any]) -> dict[str, Any]:
     return {name: params[name] for name in ("select", "exclude", "vars", "full_refresh", "threads") if params.get(name)}
 
 
-def spec_of_interval(context: Any) -> dict[str, Any]:
+def spec_of_interval(context: Context) -> dict[str, Any]:
     """The data interval of a backfill as dbt variables; a person's own variables win. Other runs carry none: dbt would parse anew."""
     run = context["dag_run"]
     if str(getattr(run.run_type, "value", run.run_type)) != "backfill":

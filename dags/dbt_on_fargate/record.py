@@ -3,17 +3,25 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError  # type: ignore[import-untyped]  # no stubs beside Airflow
 
 from . import aws
 from .deployment import RecordPlace
 
+if TYPE_CHECKING:
+    from botocore.client import BaseClient  # type: ignore[import-untyped]  # no stubs beside Airflow
+
+# `end.json` follows the last events; S3 shows it at once, the container needs a moment to write it.
+SECONDS_FOR_THE_END = 15.0
+
 _MISSING = frozenset({"NoSuchKey", "404", "NotFound"})
+_SECONDS_TO_HEAR_OF_AN_INTERRUPTION = 10.0
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+=@-]{0,149}")
 
 # The states of a node that leave nothing to wait for in the attempt that reports them.
@@ -56,6 +64,8 @@ class NodeResult:
     seconds: float
     compiled_path: str | None
     finished_at: datetime
+    # When this process read it, by the clock that `time.monotonic` shows.
+    read_at: float
 
 
 @dataclass
@@ -66,16 +76,34 @@ class Attempt:
     next_batch: int = 1
     steps: tuple[str, ...] = ()
     planned: dict[str, set[str]] = field(default_factory=dict)
-    started_steps: set[str] = field(default_factory=set)
+    # The steps of which all is planned that ever will be: they work on nodes, or are over.
+    planned_steps: set[str] = field(default_factory=set)
     results: dict[str, NodeResult] = field(default_factory=dict)
-    is_finished: bool = False
-    headline: str = ""
+    # As the last event says; empty while the container is at work, and for ever if it was killed.
+    outcome: str = ""
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the container wrote the last of its events."""
+        return bool(self.outcome)
+
+    def is_final(self, result: "NodeResult") -> bool:
+        """
+        Whether a result of this attempt stands, so that no later attempt of the record replaces it.
+
+        When a run is interrupted, dbt reports the nodes that it was at as errors, and says a moment later that it was interrupted.
+        """
+        if succeeded(result):
+            return True
+        if self.is_finished:
+            return self.outcome != "interrupted"
+        return time.monotonic() - result.read_at > _SECONDS_TO_HEAR_OF_AN_INTERRUPTION
 
     @property
     def plan_is_known(self) -> bool:
-        """Whether every step that builds has begun, so that what is not planned by now will not be built."""
+        """Whether what is not planned by now will not be built by this attempt."""
         building = [step for step in self.steps if step in _BUILDING_STEPS]
-        return bool(building) and all(step in self.started_steps for step in building)
+        return self.is_finished or (bool(building) and self.planned_steps.issuperset(building))
 
     def plans(self, unique_id: str) -> bool:
         """Whether a step of this attempt set out to build or test the node."""
@@ -87,9 +115,10 @@ class Attempt:
             case "planned":
                 nodes = {node["unique_id"] for node in event["nodes"]}
                 self.planned.setdefault(event["step"], set()).update(nodes)
-            case "step_started":
-                self.started_steps.add(event["step"])
+            case "node_started" | "step_finished":
+                self.planned_steps.add(event["step"])
             case "node_finished":
+                self.planned_steps.add(event["step"])
                 self.results[event["unique_id"]] = NodeResult(
                     unique_id=event["unique_id"],
                     status=event["status"],
@@ -99,10 +128,10 @@ class Attempt:
                     seconds=float(event.get("seconds") or 0.0),
                     compiled_path=event.get("compiled_path"),
                     finished_at=datetime.fromisoformat(event["t"]),
+                    read_at=time.monotonic(),
                 )
             case "run_finished":
-                self.is_finished = True
-                self.headline = event.get("headline") or ""
+                self.outcome = event["outcome"]
 
 
 class RunRecord:
@@ -112,7 +141,7 @@ class RunRecord:
     `read_new` and the other reading methods block; a trigger calls them in a thread, one at a time.
     """
 
-    def __init__(self, *, client: Any, bucket: str, prefix: str) -> None:
+    def __init__(self, *, client: "BaseClient", bucket: str, prefix: str) -> None:
         self._client = client
         self._bucket = bucket
         self._prefix = prefix
@@ -148,9 +177,12 @@ class RunRecord:
             for folder in page.get("CommonPrefixes", [])
         )
 
-    def end(self, attempt: int) -> dict[str, Any] | None:
-        """`end.json` of an attempt; None while it is unfinished or was killed."""
-        return self._json(f"attempts/{attempt:04d}/end.json")
+    def end(self, attempt: int, *, within_seconds: float = 0.0) -> dict[str, Any] | None:
+        """`end.json` of an attempt; None if it is unfinished or was killed and that does not change `within_seconds`."""
+        until = time.monotonic() + within_seconds
+        while (end := self._json(f"attempts/{attempt:04d}/end.json")) is None and time.monotonic() < until:
+            time.sleep(0.5)
+        return end
 
     def write_spec(self, spec: Mapping[str, Any]) -> str:
         """Write `spec.json` for a container whose spec is too large for ECS's overrides; returns its address."""
@@ -160,12 +192,10 @@ class RunRecord:
         )
         return f"s3://{self._bucket}/{key}"
 
-    def results(self, unique_id: str) -> list[NodeResult]:
-        """How the node ended in each attempt that ran it, the oldest attempt first."""
+    def results(self, unique_id: str) -> list[tuple[NodeResult, Attempt]]:
+        """How the node ended in each attempt that ran it."""
         return [
-            self.attempts[number].results[unique_id]
-            for number in sorted(self.attempts)
-            if unique_id in self.attempts[number].results
+            (attempt.results[unique_id], attempt) for attempt in self.attempts.values() if unique_id in attempt.results
         ]
 
     def _read_batches(self, attempt: Attempt) -> bool:
@@ -224,3 +254,17 @@ def cleared_records(place: RecordPlace, base: str) -> list[str]:
 def succeeded(result: NodeResult) -> bool:
     """Whether a node or test is as it should be, warnings included."""
     return result.status in _SUCCEEDED
+
+
+def went_well(end: Mapping[str, Any], own: Sequence[str] = ()) -> bool:
+    """Whether a finished run (`end.json`) is a success; if `own` names a node and its tests, whether these are."""
+    if not own:
+        return bool(end["outcome"] == "success")
+    states = [end["nodes"].get(unique_id) for unique_id in own]
+    # A test that dbt skipped waits for another node of its own, and one that was not selected is not there.
+    return states[0] is not None and all(node is None or node["status"] in _SUCCEEDED | {"skipped"} for node in states)
+
+
+def summary(end: Mapping[str, Any]) -> dict[str, Any]:
+    """What a finished run leaves for other tasks: small, and without texts of the database."""
+    return {name: end[name] for name in ("run_id", "attempt", "outcome", "headline", "counts")}

@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 
@@ -13,11 +13,13 @@ from . import aws, compat
 from .containers import Container, Containers
 from .deployment import Deployment, RecordPlace
 from .follower import RunFollower, follow_run
+from .record import SECONDS_FOR_THE_END, open_record, summary, went_well
 from .verdict import Outcome, Verdict, is_planned, verdict
 
 _SECONDS_BETWEEN_LOOKS = 5.0
 # What a container may need, beyond its own deadline, to be placed, to pull its image and to stop.
 _START_SECONDS = 1800.0
+_SECONDS_BEFORE_RESUMING = 8.0
 # How long the first of the cleared nodes waits for others that are cleared with it.
 _POLLS_BEFORE_LEADING = 2
 
@@ -28,27 +30,48 @@ SELECTION_XCOM = "selection"
 _AIRFLOW_TELLS_OF_KILLS = hasattr(BaseTrigger, "on_kill")
 
 
-class _DeploymentTrigger(BaseTrigger):
-    """A trigger of one deployment; the class's module is imported by the triggerer from the DAG folder (docs/airflow.md)."""
+class _Trigger(BaseTrigger):
+    """What all triggers here have in common; the triggerer imports them from the DAG folder (docs/airflow.md)."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow's
+
+    @property
+    def _try(self) -> compat.TaskTry:
+        """The try of the task that waits."""
+        return cast("compat.TaskTry", self.task_instance)
+
+    def _classpath(self) -> str:
+        return f"{type(self).__module__}.{type(self).__qualname__}"
+
+
+class _DeploymentTrigger(_Trigger):
+    """A trigger that deals with containers."""
 
     def __init__(self, *, deployment: dict[str, Any]) -> None:
         super().__init__()
         self._deployment = Deployment.from_mapping(deployment)
-
-    def _classpath(self) -> str:
-        return f"{type(self).__module__}.{type(self).__qualname__}"
 
 
 class ContainerTrigger(_DeploymentTrigger):
     """
     Waits for the end of one container, and stops it when its task is killed.
 
-    Fires {"container": how ECS describes it or None, "is_finished": whether its record is complete, "is_overdue": whether it
-    outlived its own deadline}. A complete record counts as the end: what comes after it is only AWS tidying up.
+    Ends the task if all went well, for one node's task if that node and its tests did (`own`). Otherwise it fires {"container": how
+    ECS describes it or None, "is_finished": whether its record is complete, "is_overdue": whether it outlived its own deadline},
+    which a worker tells as an error. A complete record counts as the end: what comes after it is only AWS tidying up.
     """
 
     def __init__(
-        self, *, deployment: dict[str, Any], task_arn: str, record: str, attempt: int, run_task_id: str, since: float
+        self,
+        *,
+        deployment: dict[str, Any],
+        task_arn: str,
+        record: str,
+        attempt: int,
+        run_task_id: str,
+        since: float,
+        own: Sequence[str],
     ) -> None:
         super().__init__(deployment=deployment)
         self._task_arn = task_arn
@@ -56,6 +79,7 @@ class ContainerTrigger(_DeploymentTrigger):
         self._attempt = attempt
         self._run_task_id = run_task_id
         self._since = since
+        self._own = list(own)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """What the triggerer makes this trigger of again."""
@@ -66,12 +90,21 @@ class ContainerTrigger(_DeploymentTrigger):
             "attempt": self._attempt,
             "run_task_id": self._run_task_id,
             "since": self._since,
+            "own": self._own,
         }
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait."""
         try:
-            yield TriggerEvent(await self._end())
+            event = await self._end()
+            end = await asyncio.to_thread(self._read_end) if event["is_finished"] else None
+            if end is not None and went_well(end, self._own):
+                self.log.info("%s", end["headline"])
+                yield TaskSuccessEvent(xcoms={"return_value": summary(end)})
+                return
+            # Airflow takes a task that is resumed before the process that deferred it has ended for one that was killed.
+            await asyncio.sleep(max(0.0, self._since + _SECONDS_BEFORE_RESUMING - time.time()))
+            yield TriggerEvent(event)  # type: ignore[no-untyped-call]  # Airflow's
         except asyncio.CancelledError:
             if not _AIRFLOW_TELLS_OF_KILLS:
                 await self.on_kill()
@@ -83,15 +116,19 @@ class ContainerTrigger(_DeploymentTrigger):
 
         A trigger that only moves to another triggerer looks the same to Airflow, and there the task still waits.
         """
-        if await asyncio.to_thread(compat.deferred_by, self.task_instance, self.trigger_id):
+        if await asyncio.to_thread(compat.deferred_by, self._try, self.trigger_id):
             return
         self.log.info("the task was cleared, marked or timed out: stopping container %s", self._task_arn)
         await asyncio.to_thread(
             Containers(self._deployment).stop, self._task_arn, "the Airflow task was cleared, marked or timed out"
         )
 
+    def _read_end(self) -> dict[str, Any] | None:
+        record = open_record(self._deployment.record_place, self._record)
+        return record.end(self._attempt, within_seconds=SECONDS_FOR_THE_END)
+
     async def _end(self) -> dict[str, Any]:
-        task = self.task_instance
+        task = self._try
         deadline = self._since + self._deployment.deadline_seconds + self._deployment.stop_timeout_seconds
         last_look = 0.0
         last_status = ""
@@ -160,17 +197,18 @@ class PauseTrigger(_DeploymentTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait."""
-        until = time.monotonic() + self._seconds
+        until = time.monotonic() + max(self._seconds, _SECONDS_BEFORE_RESUMING)
         while time.monotonic() < until:
             if self._task_arns:
                 found = await asyncio.to_thread(Containers(self._deployment).describe, self._task_arns)
                 if all(container.is_gone for container in found):
+                    await asyncio.sleep(_SECONDS_BEFORE_RESUMING)
                     break
             await asyncio.sleep(min(_SECONDS_BETWEEN_LOOKS, max(0.1, until - time.monotonic())))
-        yield TriggerEvent(None)
+        yield TriggerEvent(None)  # type: ignore[no-untyped-call]  # Airflow's
 
 
-class NodeTrigger(BaseTrigger):
+class NodeTrigger(_Trigger):
     """
     Waits for one node of the run, with its tests, and ends the node's task without any worker.
 
@@ -187,7 +225,7 @@ class NodeTrigger(BaseTrigger):
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """What the triggerer makes this trigger of again."""
-        return f"{type(self).__module__}.{type(self).__qualname__}", {
+        return self._classpath(), {
             "place": asdict(self._place),
             "unique_id": self._unique_id,
             "tests": self._tests,
@@ -196,14 +234,14 @@ class NodeTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait."""
-        task = self.task_instance
+        task = self._try
         async with follow_run(
             self._place, dag_id=task.dag_id, run_id=task.run_id, run_task_id=self._run_task_id
         ) as follower:
             end = await (self._first_end(follower) if task.try_number == 1 else self._cleared_end(follower))
         if end is None:
             self.log.info("cleared after its run was over: a worker launches a container for what was cleared")
-            yield TriggerEvent(None)
+            yield TriggerEvent(None)  # type: ignore[no-untyped-call]  # Airflow's
             return
         for line in end.lines:
             self.log.info("%s", line)
@@ -224,8 +262,8 @@ class NodeTrigger(BaseTrigger):
         return found
 
     async def _cleared_end(self, follower: RunFollower) -> Verdict | None:
-        since = compat.tried_since(self.task_instance)
-        mine = self.task_instance.task_id
+        since = compat.tried_since(self._try)
+        mine = self._try.task_id
         follower.wants_cleared = True
         await follower.look_afresh()
         run_builds_it = False
@@ -236,10 +274,11 @@ class NodeTrigger(BaseTrigger):
                 # The run task was cleared as well, and takes what waits with it.
                 run_builds_it = True
             elif run_builds_it:
-                return await self._nothing_came(follower, self._run_task_id)
+                return await self._nothing_came(follower, self._run_task_id, since)
             elif leader is not None and follower.node_states.get(leader) in compat.FINISHED_STATES:
-                if mine in (await self._xcom(leader, SELECTION_XCOM) or [mine]):
-                    return await self._nothing_came(follower, leader)
+                selection = await self._xcom(leader, SELECTION_XCOM)
+                if not isinstance(selection, list) or mine in selection:
+                    return await self._nothing_came(follower, leader, since)
                 leader = None
             else:
                 waiting = sorted(
@@ -255,7 +294,10 @@ class NodeTrigger(BaseTrigger):
     def _verdict(self, follower: RunFollower, *, since: datetime | None) -> Verdict | None:
         return verdict(follower, unique_id=self._unique_id, tests=self._tests, since=since)
 
-    async def _nothing_came(self, follower: RunFollower, builder: str) -> Verdict:
+    async def _nothing_came(self, follower: RunFollower, builder: str, since: datetime | None = None) -> Verdict:
+        interrupted = verdict(follower, unique_id=self._unique_id, tests=self._tests, since=since, nothing_follows=True)
+        if interrupted is not None:
+            return interrupted
         if not is_planned(follower, self._unique_id) and any(attempt.is_finished for attempt in follower.attempts()):
             return Verdict(Outcome.SKIPPED, ("not selected in this run",))
         reason = (
@@ -264,6 +306,46 @@ class NodeTrigger(BaseTrigger):
         first = f"not built: task {builder} ended before this node was done"
         return Verdict(Outcome.FAILED, (first, *str(reason).splitlines()))
 
-    async def _xcom(self, task_id: str, key: str) -> Any:
-        task = self.task_instance
+    async def _xcom(self, task_id: str, key: str) -> object:
+        task = self._try
         return await asyncio.to_thread(compat.xcom, dag_id=task.dag_id, run_id=task.run_id, task_id=task_id, key=key)
+
+
+class ResultTrigger(_Trigger):
+    """Waits until every node's task has ended, and ends its own task as the DAG run shall end. Takes no worker."""
+
+    def __init__(self, *, place: dict[str, str], run_task_id: str) -> None:
+        super().__init__()
+        self._place = RecordPlace(**place)
+        self._run_task_id = run_task_id
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """What the triggerer makes this trigger of again."""
+        return self._classpath(), {"place": asdict(self._place), "run_task_id": self._run_task_id}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait."""
+        task = self._try
+        async with follow_run(
+            self._place, dag_id=task.dag_id, run_id=task.run_id, run_task_id=self._run_task_id
+        ) as follower:
+            follower.wants_states = True
+            await follower.look_afresh()
+            while not (follower.run_task_is_over and self._nodes_are_over(follower)):
+                await follower.next_poll()
+            states = follower.node_states | {self._run_task_id: follower.run_task_state}
+        states.pop(task.task_id, None)
+        failed = sorted(task_id for task_id, state in states.items() if state in {"failed", "upstream_failed"})
+        if failed:
+            self.log.info("%s of %s tasks failed: %s", len(failed), len(states), ", ".join(failed))
+            yield TaskFailedEvent()
+        else:
+            self.log.info("all that was asked for is built")
+            yield TaskSuccessEvent()
+
+    def _nodes_are_over(self, follower: RunFollower) -> bool:
+        return all(
+            state in compat.FINISHED_STATES
+            for task_id, state in follower.node_states.items()
+            if task_id != self._try.task_id
+        )

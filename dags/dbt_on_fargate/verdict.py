@@ -8,6 +8,8 @@ from enum import Enum
 from .follower import RunFollower
 from .record import NodeResult, succeeded
 
+_CAUSES_AT_MOST = 10
+
 
 class Outcome(Enum):
     """How a node task ends."""
@@ -25,23 +27,37 @@ class Verdict:
     lines: tuple[str, ...]
 
 
-def verdict(follower: RunFollower, *, unique_id: str, tests: Sequence[str], since: datetime | None) -> Verdict | None:
+def verdict(
+    follower: RunFollower,
+    *,
+    unique_id: str,
+    tests: Sequence[str],
+    since: datetime | None,
+    nothing_follows: bool = False,
+) -> Verdict | None:
     """
     How the node ended, with its tests; None as long as that is open.
 
-    Only what ended after `since` counts. A node without a result in what counts stays open: what that means, once nothing is to come,
+    Only what ended after `since` counts, and what an interrupted attempt left undone counts only if `nothing_follows`. A node without a result in what counts stays open: what that means, once nothing is to come,
     depends on how the run ended.
     """
 
     def latest(name: str) -> NodeResult | None:
-        counting = [result for result in follower.results(name) if since is None or result.finished_at >= since]
-        return counting[-1] if counting else None
+        counting = [
+            (result, attempt)
+            for result, attempt in follower.results(name)
+            if since is None or result.finished_at >= since
+        ]
+        if not counting:
+            return None
+        result, attempt = counting[-1]
+        return result if nothing_follows or attempt.is_final(result) else None
 
     node = latest(unique_id)
     if node is None or node.status == "not_run":
-        return _unselected(follower, unique_id) if since is None and node is None else None
+        return _unselected(follower, unique_id) if since is None else None
     if node.status == "skipped":
-        return Verdict(Outcome.SKIPPED, (f"not built: {node.message or 'something that it depends on failed'}",))
+        return Verdict(Outcome.SKIPPED, tuple(_causes(follower, node)))
     if not succeeded(node):
         return Verdict(Outcome.FAILED, (*_facts(node), *_words(node)))
     found = {test: latest(test) for test in tests}
@@ -68,9 +84,26 @@ def _unselected(follower: RunFollower, unique_id: str) -> Verdict | None:
     return Verdict(Outcome.SKIPPED, ("not selected in this run",))
 
 
+def _causes(follower: RunFollower, node: NodeResult) -> list[str]:
+    lines = [f"not built: {node.message or 'something that it depends on failed'}"]
+    failed = sorted(
+        {
+            unique_id
+            for attempt in follower.attempts()
+            for unique_id, result in attempt.results.items()
+            if result.status in {"fail", "error"}
+        }
+    )
+    if failed:
+        rest = f" and {len(failed) - _CAUSES_AT_MOST} more" if len(failed) > _CAUSES_AT_MOST else ""
+        lines.append(f"failed in this run: {', '.join(failed[:_CAUSES_AT_MOST])}{rest}")
+    return lines
+
+
 def _facts(node: NodeResult) -> list[str]:
     rows = "" if node.rows is None else f", {node.rows:,} rows"
-    lines = [f"{node.status}: {node.relation or node.unique_id} in {node.seconds:.1f} s{rows}"]
+    name = (node.relation or node.unique_id).replace('"', "")
+    lines = [f"{node.status}: {name} in {node.seconds:.1f} s{rows}"]
     if node.compiled_path:
         lines.append(f"compiled SQL: {node.compiled_path}")
     return lines

@@ -37,6 +37,7 @@ class FakeContainer:
     stop_code: str = ""
     stopped_reason: str = ""
     stop_requested: threading.Event = field(default_factory=threading.Event)
+    ended: threading.Event = field(default_factory=threading.Event)
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -73,6 +74,7 @@ class FakeContainer:
         if not self.stopped_reason:
             self.stop_code, self.stopped_reason = "EssentialContainerExited", "Essential container in task exited"
         self.desired_status = self.last_status = "STOPPED"
+        self.ended.set()
 
 
 @dataclass
@@ -107,9 +109,10 @@ class RecordWriter:
         nodes = [
             {"unique_id": name, "resource_type": name.split(".")[0], "name": name.split(".")[2]} for name in unique_ids
         ]
-        self.events({"type": "planned", "step": step, "nodes": nodes}, {"type": "step_started", "step": step})
+        self.events({"type": "step_started", "step": step})
+        self.events({"type": "planned", "step": step, "nodes": nodes})
 
-    def finish_node(self, unique_id: str, status: str = "success", **fields: Any) -> None:
+    def finish_node(self, unique_id: str, status: str = "success", **fields: object) -> None:
         """A node ends."""
         self.events(
             {"type": "node_finished", "step": "build", "unique_id": unique_id, "status": status, "seconds": 0.5}

@@ -1,0 +1,209 @@
+"""Everything here runs in an environment with Airflow (2.11 or 3.3): `<venv>/bin/python -m pytest tests/airflow`."""
+
+import itertools
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_aws import FakeAws, FakeContainer
+
+REPOSITORY_ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(REPOSITORY_ROOT), str(REPOSITORY_ROOT / "dags")]
+# Airflow writes its configuration where this points to, at the first import.
+os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="airflow-home-"))
+
+from dbt_on_fargate import aws as dbt_on_fargate_aws  # noqa: E402 -- after the path is set
+from dbt_on_fargate.deployment import Deployment  # noqa: E402
+from local_cloud.airflow import LocalAirflow  # noqa: E402
+
+DEPLOYMENT: dict[str, Any] = {
+    "format_version": 1,
+    "environment": "dev",
+    "project": "bookshop",
+    "dag_id": "dbt_dev_bookshop",
+    "account": "111111111111",
+    "region": "eu-west-1",
+    "schedule": None,
+    "time_zone": "Europe/Berlin",
+    "package": "dbt_on_fargate_dev",
+    "cluster_arn": "arn:aws:ecs:eu-west-1:111111111111:cluster/dev",
+    "task_definition_arn": "arn:aws:ecs:eu-west-1:111111111111:task-definition/dev-dbt-bookshop:7",
+    "task_definition_family": "dev-dbt-bookshop",
+    "container_name": "dbt",
+    "subnet_ids": ["subnet-1", "subnet-2"],
+    "security_group_ids": ["sg-1"],
+    "assign_public_ip": False,
+    "launch_role_arn": "arn:aws:iam::111111111111:role/launch",
+    "log_group_name": "/dbt/bookshop",
+    "log_stream_prefix": "dbt",
+    "bucket_name": "artifacts",
+    "project_prefix": "bookshop/",
+    "deadline_seconds": 7200,
+    "stop_timeout_seconds": 120,
+    "render": "nodes",
+    "capacity": "fargate",
+    "retry_delay_seconds": 2,
+}
+
+
+def graph_node(
+    unique_id: str, *, folder: str = "", after: tuple[str, ...] = (), tests: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """An entry of graph.json."""
+    resource_type, package, name = unique_id.split(".", 2)
+    return {
+        "unique_id": unique_id,
+        "resource_type": resource_type,
+        "name": name,
+        "package": package,
+        "folder": [folder] if folder else [],
+        "materialized": "table",
+        "depends_on": list(after),
+        "tests": list(tests),
+    }
+
+
+SEED = "seed.bookshop.regions"
+ORDERS = "model.bookshop.stg_orders"
+ORDERS_TEST = "test.bookshop.unique_stg_orders_id.1a2b"
+MART = "model.bookshop.fct_orders"
+REPORT = "model.bookshop.rpt_sales"
+LONE = "model.bookshop.dim_dates"
+
+GRAPH: dict[str, Any] = {
+    "format_version": 1,
+    "project": "bookshop",
+    "nodes": [
+        graph_node(LONE, folder="marts"),
+        graph_node(MART, folder="marts", after=(ORDERS, SEED)),
+        graph_node(REPORT, folder="marts", after=(MART,)),
+        graph_node(ORDERS, folder="staging", after=("source.bookshop.raw.orders",), tests=(ORDERS_TEST,)),
+        graph_node(SEED),
+        graph_node("source.bookshop.raw.orders"),
+    ],
+}
+
+TASK_OF = {
+    LONE: "marts.dim_dates",
+    MART: "marts.fct_orders",
+    REPORT: "marts.rpt_sales",
+    ORDERS: "staging.stg_orders",
+    SEED: "seeds.regions",
+}
+ALL_NODES = (SEED, LONE, ORDERS, ORDERS_TEST, MART, REPORT)
+
+
+def write_dag_folder(folder: Path, deployment: dict[str, Any], graph: dict[str, Any]) -> Path:
+    """What a deployment puts below Airflow's prefix; returns the folder of the DAG file."""
+    package = folder / deployment["package"]
+    package.mkdir(parents=True)
+    for source in (REPOSITORY_ROOT / "dags/dbt_on_fargate").iterdir():
+        if source.is_file():
+            (package / source.name).write_bytes(source.read_bytes())
+    project = folder / f"{deployment['package']}_{deployment['project']}"
+    project.mkdir()
+    (project / "dag.py").write_bytes((REPOSITORY_ROOT / "dags/dag.py").read_bytes())
+    (project / "deployment.json").write_text(json.dumps(deployment))
+    (project / "graph.json").write_text(json.dumps(graph))
+    return project
+
+
+@pytest.fixture(scope="session")
+def aws() -> Iterator[FakeAws]:
+    """AWS as far as the DAG needs it."""
+    server = FakeAws()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def own_aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeAws]:
+    """AWS for one test alone, which the clients of this process talk to."""
+    server = FakeAws()
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    dbt_on_fargate_aws.client.cache_clear()
+    yield server
+    dbt_on_fargate_aws.client.cache_clear()
+    server.close()
+
+
+@pytest.fixture
+def deployment() -> Deployment:
+    """The sample deployment."""
+    return Deployment.from_mapping(DEPLOYMENT)
+
+
+@pytest.fixture(scope="session")
+def real_airflow(aws: FakeAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAirflow]:
+    """A real Airflow of the version that runs the tests, with the DAG of the sample deployment."""
+    deployed = tmp_path_factory.mktemp("deployed")
+    write_dag_folder(deployed, DEPLOYMENT, GRAPH)
+    for file in deployed.rglob("*"):
+        if file.is_file():
+            aws.put("airflow", f"dags/{file.relative_to(deployed).as_posix()}", file.read_bytes())
+    airflow = LocalAirflow(
+        tmp_path_factory.mktemp("airflow"),
+        venv=Path(sys.prefix),
+        dags_bucket="airflow",
+        dags_prefix="dags",
+        aws_environment=aws.environment,
+    )
+    try:
+        airflow.start()
+        airflow.wait_for_dag(DEPLOYMENT["dag_id"], timeout_seconds=60)
+        yield airflow
+    finally:
+        airflow.stop()
+
+
+class Story:
+    """One DAG run on the real Airflow, and the containers that it had."""
+
+    _numbers = itertools.count(1)
+
+    def __init__(self, airflow: LocalAirflow, aws: FakeAws) -> None:
+        self.airflow = airflow
+        self.aws = aws
+        self.dag_id: str = DEPLOYMENT["dag_id"]
+        self.run_id = f"test-{next(self._numbers)}"
+        self._earlier = len(aws.containers)
+
+    @property
+    def containers(self) -> list[FakeContainer]:
+        """The containers since the story began."""
+        return self.aws.containers[self._earlier :]
+
+    def begin(self, **conf: object) -> None:
+        """Trigger the run."""
+        self.airflow.trigger(self.dag_id, conf=conf, run_id=self.run_id)
+
+    def end(self) -> str:
+        """The state in which the run ended."""
+        return self.airflow.wait_for_run(self.dag_id, self.run_id, timeout_seconds=120)
+
+    def states(self) -> dict[str, str | None]:
+        """The states of the run's tasks."""
+        return {
+            task_id: instance["state"]
+            for task_id, instance in self.airflow.task_instances(self.dag_id, self.run_id).items()
+        }
+
+    def log(self, task_id: str, try_number: int = 1) -> str:
+        """The log of a task."""
+        return self.airflow.task_log(self.dag_id, self.run_id, task_id, try_number)
+
+
+@pytest.fixture
+def story(real_airflow: LocalAirflow, aws: FakeAws) -> Iterator[Story]:
+    """A run to tell; whatever it left at work is ended."""
+    told = Story(real_airflow, aws)
+    yield told
+    aws.refusals.clear()
+    for container in aws.live():
+        container.stop_requested.set()
