@@ -72,22 +72,7 @@ _CATALOG = {
 }
 # What follows a subquery that has no alias, besides the end of the statement.
 _AFTER_SUBQUERY = frozenset(
-    {
-        "",
-        ")",
-        ",",
-        ";",
-        "where",
-        "group by",
-        "order by",
-        "having",
-        "qualify",
-        "window",
-        "limit",
-        "offset",
-        "on",
-        "using",
-    }
+    {")", ",", ";", "where", "group by", "order by", "having", "qualify", "window", "limit", "offset", "on", "using"}
     | {"union", "except", "intersect", "minus", "join", "inner", "left", "right", "full", "cross", "natural"}
 )
 # Functions that have a `from` of their own.
@@ -248,7 +233,9 @@ class _Statement:
         if self._words[index] != "(" or self._word_at(index - 1) not in {"from", "join"}:
             return None
         close = self._close_of(index)
-        if close is None or not self._is_query(index + 1) or self._word_at(close + 1) not in _AFTER_SUBQUERY:
+        if close is None or not self._is_query(index + 1):
+            return None
+        if close + 1 < len(self._tokens) and self._words[close + 1] not in _AFTER_SUBQUERY:
             return None
         if self._word_at(index - 2) == "distinct" or self._enclosing_function(index) in _FROM_FUNCTIONS:
             return None

@@ -59,7 +59,7 @@ REWRITTEN = {
     "select approximate count(distinct a) from t": "select count(distinct a) from t",
     "select top 3 a from t order by a": "select a from t order by a limit 3",
     "select a from (select top 1 b from t) union select top 2 c from u": (
-        "select a from (select b from t limit 1) union select c from u limit 2"
+        "select a from (select b from t limit 1) as _subquery_3 union select c from u limit 2"
     ),
     "select 1 minus select 2": "select 1 except select 2",
     "select 1 from (select 2 from (select 3) where true)": (

@@ -75,6 +75,7 @@ QUERIES = {
     "select * from t where b < 3 qualify row_number() over (partition by a order by b desc) = 1": [["x", 2]],
     "select *, rank() over (order by b desc) as place from t qualify place = 1 limit 1": [["y", 3, 1]],
     "with u as (select * from t qualify b = max(b) over ()) select count(*) from u": [[1]],
+    "select max(b) from (select b from (select * from t) where b < 3)": [[2]],
     "select 1 from information_schema.tables where 1 = 0": [],
 }
 
