@@ -33,6 +33,7 @@ _COMMANDS = {
 }
 _BUILDING = frozenset({StepName.SEED, StepName.SNAPSHOT, StepName.RUN, StepName.TEST, StepName.BUILD})
 _TAKES_FULL_REFRESH = frozenset({StepName.SEED, StepName.RUN, StepName.BUILD})
+_CANCEL_SECONDS = 5
 _NOT_EXECUTED = frozenset({"exposure", "saved_query", "metric", "semantic_model"})
 """What `dbt build` selects but has nothing to do for; it is not part of what was asked for."""
 
@@ -167,6 +168,24 @@ class DbtSession:
         told = SCRUBBER.scrub("; ".join(errors)) if errors else "the project does not compile"
         return _step_result(result, Outcome.FAILED, told)
 
+    def sample_rows(self, sql: str, *, limit: int) -> dict[str, list[DbtObject]]:
+        """
+        Return `columns` and up to `limit` `rows` of what `sql`, a test's compiled code, finds, all values as texts.
+
+        Call it after a step, whose adapter it uses; raises RunnerError with the database's words.
+        """
+        from dbt.adapters.factory import FACTORY  # noqa: PLC0415 - see _invoke
+
+        adapter: DbtObject = FACTORY.lookup_adapter("redshift")
+        try:
+            with adapter.connection_named("sample"):
+                found = f"select * from (\n{sql}\n) as found limit {limit}"  # noqa: S608 - it is the test's own SQL
+                _, table = adapter.execute(found, fetch=True)
+        except Exception as error:
+            raise RunnerError(f"the rows could not be read: {SCRUBBER.scrub(str(error)).strip()}") from error
+        rows = [[None if value is None else str(value) for value in row] for row in table.rows]
+        return {"columns": list(table.column_names), "rows": rows}
+
     def cancel_queries(self) -> None:
         """
         End, on the server, the sessions that dbt has opened and that may still work for nobody.
@@ -180,7 +199,9 @@ class DbtSession:
         from dbt.adapters.redshift.connections import get_connection_method  # noqa: PLC0415 - see _invoke
 
         try:
-            connection = get_connection_method(self._credentials)()
+            # These statements are answered at once or never.
+            credentials = self._credentials.replace(connect_timeout=_CANCEL_SECONDS)
+            connection = get_connection_method(credentials)()
             with contextlib.closing(connection), contextlib.closing(connection.cursor()) as cursor:
                 for pid in sessions:
                     cursor.execute(f"select pg_terminate_backend({int(pid)})")

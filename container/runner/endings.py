@@ -104,7 +104,8 @@ class Endings:
             signal.pthread_kill(self._main.ident or 0, _INTERRUPT)
         if not self._returned.wait(time_for_it / 3):
             _LOG.warning("dbt did not return within %.0f s, its queries are cancelled without it", time_for_it / 3)
-            self.cancel_queries()
+            # On a thread of its own: a warehouse that does not answer must not take the time that the record needs.
+            threading.Thread(target=self.cancel_queries, name="cancel", daemon=True).start()
         # What remains after this is enough to write the end of the record: a handful of PUTs.
         self._returned.wait(max(0.0, stopped_at + time_for_it * 2 / 3 - time.monotonic()))
         if not self._returned.is_set():

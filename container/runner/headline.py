@@ -27,7 +27,8 @@ def headline(outcome: Outcome, reason: str | None, results: Sequence[NodeResult]
         others = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
         return f"{first.resource_type.replace('_', ' ')} {first.name} failed: {words}{others}"
     if outcome is Outcome.INTERRUPTED:
-        return f"the run was stopped after {done} of {number} nodes: {reason}"
+        reached = f"after {done} of {number} nodes" if number else "before its first node"
+        return f"the run was stopped {reached}: {reason}"
     return _first_line(reason)
 
 

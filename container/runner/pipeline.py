@@ -96,6 +96,7 @@ class Pipeline:
         results_folder: Path,
         done: Callable[[str], Mapping[str, NodeResult]],
         endings: Endings,
+        sampled_rows: int,
     ) -> None:
         self._session = session
         self._steps = steps
@@ -105,7 +106,10 @@ class Pipeline:
         self._results_folder = results_folder
         self._done = done
         self._endings = endings
+        self._sampled_rows = sampled_rows
         self.endings: list[StepEnding] = []
+        self.samples: dict[tuple[str, str], Mapping[str, Any]] = {}
+        """By step and unique id, rows that a test has found."""
         self._begun: tuple[Step, int, float] | None = None
 
     def run(self) -> None:
@@ -147,8 +151,20 @@ class Pipeline:
         interrupted = reason is not None and result.outcome is Outcome.ERROR
         self._ledger.close(step.name.value, interrupted_by=reason if interrupted else result.message)
         self._keep_artifacts(step, number)
+        self._sample_failed_rows(step)
         outcome, message = (Outcome.INTERRUPTED, reason) if interrupted else self._judge(step, result)
         self._end_step(step, number, outcome, time.monotonic() - started, message)
+
+    def _sample_failed_rows(self, step: Step) -> None:
+        for result in self._ledger.results(step.name.value):
+            if not self._sampled_rows or not result.failures or result.resource_type != "test" or self._endings.reason:
+                continue
+            try:
+                found = self._session.sample_rows(result.compiled_code or "", limit=self._sampled_rows)
+            except RunnerError as error:
+                _LOG.warning("no rows of %s are kept: %s", result.unique_id, error)
+                continue
+            self.samples[step.name.value, result.unique_id] = found
 
     def abandon(self, reason: str) -> None:
         """End the step that is under way, while the main thread hangs in it."""
@@ -240,8 +256,12 @@ class Pipeline:
         folder.mkdir(parents=True, exist_ok=True)
         for name in _ARTIFACTS_BY_STEP.get(step.name, ("run_results.json", "manifest.json")):
             source = self._session.target_folder / name
-            if source.exists():
-                shutil.copyfile(source, folder / name)
+            try:
+                if source.exists():
+                    shutil.copyfile(source, folder / name)
+            except OSError as error:
+                # What was built is built, whether or not its artifacts find room.
+                _LOG.error("%s of step %s is lost: %s", name, step.name.value, error)
 
 
 def _told(statuses: Counter[NodeStatus]) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
@@ -20,6 +20,7 @@ _ORDER = (
     NodeStatus.SUCCESS,
 )
 _TOLD_IN_FULL = frozenset({NodeStatus.ERROR, NodeStatus.FAIL, NodeStatus.WARN})
+_FAILED = frozenset({NodeStatus.ERROR, NodeStatus.FAIL})
 _STYLE = """
 :root { color-scheme: light dark; --good: #1a7f37; --warn: #9a6700; --bad: #cf222e; --dim: #6e7781; --line: #d0d7de; --soft: #f6f8fa }
 @media (prefers-color-scheme: dark) { :root { --good: #3fb950; --warn: #d29922; --bad: #f85149; --dim: #8b949e; --line: #30363d; --soft: #161b22 } }
@@ -46,11 +47,14 @@ class Report:
     start: Mapping[str, Any]
     outcome: str
     headline: str
+    reason: str | None
+    """Why the run did not end well, in full."""
     ended_at: str
     seconds: float
     endings: Sequence[StepEnding]
     results: Sequence[NodeResult]
     counts: Mapping[str, int]
+    samples: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
     docs_link: str | None = None
 
     def html(self) -> str:
@@ -78,17 +82,17 @@ class Report:
         told = [result for result in _sorted(self.results) if result.status in _TOLD_IN_FULL]
         sections = []
         for result in told:
-            sql = (
-                f"<details><summary>the SQL that was sent</summary><pre>{escape(result.compiled_code)}</pre></details>"
-                if result.compiled_code
-                else ""
+            kind, failures = (
+                escape(_words(result.resource_type)),
+                f" ({result.failures} rows)" if result.failures else "",
             )
-            failures = f" ({result.failures} rows)" if result.failures else ""
             sections.append(
-                f'<section class="failure {result.status}"><h3><span class="status {result.status}">{_words(result.status)}</span> '
-                f"{escape(result.resource_type.replace('_', ' '))} {escape(result.name)}{failures}</h3>"
-                f"<pre>{escape(result.message or 'no message')}</pre>{sql}</section>"
+                f'<section class="failure {result.status}"><h3><span class="status {result.status}">{_words(result.status)}'
+                f"</span> {kind} {escape(result.name)}{failures}</h3><pre>{escape(result.message or 'no message')}</pre>"
+                f"{_sql(result)}{_sample(self.samples.get((result.step, result.unique_id)))}</section>"
             )
+        if self.reason and not any(result.status in _FAILED for result in told):
+            sections.insert(0, f'<section class="failure"><pre>{escape(self.reason)}</pre></section>')
         return f"<h2>What went wrong</h2>{''.join(sections)}" if sections else ""
 
     def _steps(self) -> str:
@@ -132,6 +136,24 @@ class Report:
         rows = "".join(f"<dt>{escape(name)}</dt><dd>{_linked(text)}</dd>" for name, text in facts.items() if text)
         docs = f'<dt>docs</dt><dd><a href="{escape(self.docs_link)}">of this run</a></dd>' if self.docs_link else ""
         return f"<h2>This run</h2><dl>{rows}{docs}</dl>"
+
+
+def _sql(result: NodeResult) -> str:
+    if not result.compiled_code:
+        return ""
+    return (
+        f"<details><summary>the SQL that was sent</summary><pre>{escape(result.compiled_code.strip())}</pre></details>"
+    )
+
+
+def _sample(found: Mapping[str, Any] | None) -> str:
+    if not found:
+        return ""
+    header = "".join(f"<th>{escape(str(name))}" for name in found["columns"])
+    rows = "".join(
+        "<tr>" + "".join(f"<td>{'' if value is None else escape(value)}" for value in row) for row in found["rows"]
+    )
+    return f"<details><summary>some of the rows</summary><table><tr>{header}{rows}</table></details>"
 
 
 def _sorted(results: Sequence[NodeResult]) -> list[NodeResult]:

@@ -41,6 +41,7 @@ from runner.store import ALWAYS_CHECK, AlreadyExists, Store, Upload
 _LOG = logging.getLogger("runner")
 _SECONDS_FOR_THE_END = 60.0
 """How long the end of a run waits for S3 when nobody is stopping it."""
+_SAMPLED_ROWS = 10
 _MOST_ATTEMPTS_AT_A_NUMBER = 20
 
 
@@ -79,6 +80,9 @@ class Run:
                 return self._conclude(Outcome.INTERRUPTED, self._endings.reason)
             _LOG.error("%s", error)
             return self._conclude(Outcome.ERROR, str(error))
+        except OSError as error:
+            _LOG.exception("the file system, or the network, refused")
+            return self._conclude(Outcome.ERROR, f"the run cannot go on: {error}")
         except Exception as error:  # noqa: BLE001 - whatever it is, the record must say so
             _LOG.exception("the runner has a bug")
             return self._conclude(Outcome.ERROR, f"the runner has a bug: {type(error).__name__}: {error}")
@@ -166,6 +170,7 @@ class Run:
             results_folder=self._results_folder,
             done=lambda step: self._resume.done.get(step, {}),
             endings=self._endings,
+            sampled_rows=_SAMPLED_ROWS if spec.sample_failed_rows else 0,
         )
         self._pipeline.run()
 
@@ -204,6 +209,7 @@ class Run:
     ) -> None:
         until = time.monotonic() + seconds
         deployment, endings = self._settings.deployment, self._pipeline.endings if self._pipeline else []
+        samples = self._pipeline.samples if self._pipeline else {}
         exit_code = _EXIT_CODES[outcome]
         told = headline(outcome, reason, ledger.results(), deployment.project)
         level = logging.INFO if outcome is Outcome.SUCCESS else logging.ERROR
@@ -214,11 +220,13 @@ class Run:
             start=self._start,
             outcome=outcome.value,
             headline=told,
+            reason=reason,
             ended_at=ended_at,
             seconds=took,
             endings=endings,
             results=ledger.results(),
             counts=ledger.counts(),
+            samples=samples,
             docs_link=f"../../../../{docs_prefix}index.html" if docs else None,
         )
         docs_are_there = bool(docs) and upload_all(self._store, docs, within_seconds=seconds / 2)
@@ -227,6 +235,7 @@ class Run:
             [
                 *step_uploads(self._results_folder, record.folder),
                 *_sql_uploads(ledger, record.folder),
+                *_sample_uploads(samples, record.folder),
                 Upload(key=f"{record.folder}report.html", source=report.html().encode(), cache_control=ALWAYS_CHECK),
             ],
             within_seconds=max(1.0, (until - time.monotonic()) / 2),
@@ -268,7 +277,7 @@ class Run:
             )
         )
         _LOG.log(
-            level, "%s", headline, extra={**ending, "seconds": round(took, 3), "record": self._store.uri(record.folder)}
+            level, "%s", told, extra={**ending, "seconds": round(took, 3), "record": self._store.uri(record.folder)}
         )
 
     def _launched_spec(self) -> Mapping[str, Any]:
@@ -368,4 +377,13 @@ def _sql_uploads(ledger: NodeLedger, folder: str) -> list[Upload]:
         Upload(key=f"{folder}{compiled_path(result.step, result.unique_id)}", source=result.compiled_code.encode())
         for result in ledger.results()
         if result.compiled_code is not None and result.status in KEPT_SQL
+    ]
+
+
+def _sample_uploads(samples: Mapping[tuple[str, str], Mapping[str, Any]], folder: str) -> list[Upload]:
+    return [
+        Upload(
+            key=f"{folder}failed_rows/{step}/{unique_id}.json", source=json.dumps(found, ensure_ascii=False).encode()
+        )
+        for (step, unique_id), found in samples.items()
     ]

@@ -43,6 +43,13 @@ def _unused(packages: Path) -> Iterator[Path]:
     yield from packages.glob("pip")
     yield from packages.glob("pip-*.dist-info")
     yield from (path for path in packages.glob("botocore/data/*") if path.is_dir() and path.name not in AWS_SERVICES)
+    # redshift_connector asks for them: to read the pages of SAML identity providers, of which the runner offers none, and
+    # to find its own version where importlib.metadata does not exist. They go with their metadata, so that a scan of the
+    # image sees the truth.
+    for name in ("lxml", "bs4", "beautifulsoup4", "soupsieve", "setuptools", "_distutils_hack"):
+        yield from packages.glob(name)
+        yield from packages.glob(f"{name}-*.dist-info")
+    yield from packages.glob("distutils-precedence.pth")
     # Descriptions of boto3's resource objects and examples in its help; the runner uses clients only.
     yield from packages.glob("botocore/data/*/*/examples-1.json*")
     yield from (path for path in packages.glob("babel/locale-data/*.dat") if path.name not in LOCALES)
