@@ -2,7 +2,7 @@
 The wire bridge: speaks Redshift's side of the protocol to a client and PostgreSQL's to the server.
 
 It answers TLS (and refuses plain connections), drops start-up parameters that only Redshift knows, reports Redshift's server
-version and rewrites Redshift's SQL in `Parse` and `Query` messages. Everything else passes through unread.
+version and types, and rewrites Redshift's SQL in `Parse` and `Query` messages. Everything else passes through as it is.
 The messages are those of PostgreSQL's frontend/backend protocol 3.0:
 https://www.postgresql.org/docs/15/protocol-message-formats.html
 """
@@ -30,6 +30,8 @@ _STARTUP_PARAMETERS = frozenset(
     {b"user", b"database", b"application_name", b"options", b"client_encoding", b"datestyle"}
 )
 _REDSHIFT_VERSION = b"8.0.2"
+# text is varchar, jsonb is super: ids of pg_type and of redshift_connector's RedshiftOID.
+_REDSHIFT_TYPES = {25: 1043, 3802: 4000}
 _COPY_BYTES = 65536
 # redshift_connector's driver sends nothing larger before it is authenticated; PostgreSQL has the same limit.
 _STARTUP_BYTES = 10_000
@@ -155,17 +157,48 @@ async def _client_to_server(reader: StreamReader, writer: StreamWriter) -> None:
 
 
 async def _server_to_client(reader: StreamReader, writer: StreamWriter) -> None:
-    """Change the reported version until the server is ready for the first query, then copy without reading."""
-    kind = b""
-    while kind != b"Z":
-        kind, body = await _read_message(reader)
-        if kind == b"S" and body.startswith(b"server_version\0"):
-            body = b"server_version\0" + _REDSHIFT_VERSION + b"\0"
-        writer.write(_message(kind, body))
-        await writer.drain()
+    buffer = bytearray()
     while chunk := await reader.read(_COPY_BYTES):
-        writer.write(chunk)
+        buffer += chunk
+        writer.write(_take_messages(buffer))
         await writer.drain()
+
+
+def _take_messages(buffer: bytearray) -> bytes:
+    """Remove all complete messages from `buffer` and return them as Redshift would have written them."""
+    messages = []
+    start = 0
+    while len(buffer) >= start + 5:
+        end = start + 1 + int.from_bytes(buffer[start + 1 : start + 5])
+        if len(buffer) < end:
+            break
+        message = bytes(buffer[start:end])
+        if message.startswith(b"T"):
+            message = _with_redshift_types(message)
+        elif message.startswith(b"S") and message[5:].startswith(b"server_version\0"):
+            message = _message(b"S", b"server_version\0" + _REDSHIFT_VERSION + b"\0")
+        messages.append(message)
+        start = end
+    del buffer[:start]
+    return b"".join(messages)
+
+
+def _with_redshift_types(row_description: bytes) -> bytes:
+    """
+    The description of a result with Redshift's types in the place of PostgreSQL's.
+
+    dbt compares them with the types that a contract promises, and Redshift's texts are all `varchar`.
+    """
+    described = bytearray(row_description)
+    (columns,) = struct.unpack_from("!H", described, 5)
+    position = 7
+    for _ in range(columns):
+        # After the name: table (4 bytes), number of the column (2), type (4), its size (2), modifier (4), format (2).
+        type_at = described.index(b"\0", position) + 1 + 6
+        (type_id,) = struct.unpack_from("!I", described, type_at)
+        struct.pack_into("!I", described, type_at, _REDSHIFT_TYPES.get(type_id, type_id))
+        position = type_at + 12
+    return bytes(described)
 
 
 def _rewrite(sql: bytes) -> bytes:

@@ -64,6 +64,8 @@ def make_server_certificate(folder: Path) -> ServerCertificate:
         .sign(ca_key, hashes.SHA256())
     )
     files.ca_file.write_bytes(ca.public_bytes(serialization.Encoding.PEM))
+    # A container's user reads it through a mount, whatever the umask here.
+    files.ca_file.chmod(0o644)
     files.certificate_file.write_bytes(server.public_bytes(serialization.Encoding.PEM))
     _write_private(
         files.key_file,

@@ -266,7 +266,10 @@ from pg_catalog.pg_matviews;
 create or replace view redshift_catalog.columns as
 select
   table_catalog::text, table_schema::text, table_name::text, column_name::text, ordinal_position::int, column_default::text,
-  is_nullable::text, data_type::text, character_maximum_length::int, numeric_precision::int, numeric_scale::int
+  is_nullable::text,
+  case data_type when 'text' then 'character varying' when 'jsonb' then 'super' else data_type end::text as data_type,
+  case data_type when 'text' then 65535 else character_maximum_length end::int as character_maximum_length,
+  numeric_precision::int, numeric_scale::int
 from information_schema.columns
 union all
 select

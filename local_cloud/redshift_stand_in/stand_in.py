@@ -126,9 +126,14 @@ class RedshiftStandIn:
             admin_password=self._admin_password_file.read_text(),
         )
         _write_private(self._record_file, json.dumps(asdict(connection)))
-        self._start_postgres(binaries, data, connection)
-        self._prepare_database(connection)
-        self._start_bridge(connection)
+        try:
+            self._start_postgres(binaries, data, connection)
+            self._prepare_database(connection)
+            self._start_bridge(connection)
+        except BaseException:
+            # Ctrl-C included: nothing half-started stays behind.
+            self.stop()
+            raise
 
     def stop(self) -> None:
         """End both processes; nothing that runs already is no error. The data stays."""

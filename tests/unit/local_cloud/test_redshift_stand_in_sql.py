@@ -133,6 +133,19 @@ def test_super_values_are_stored_and_taken_apart(connection: Connection) -> None
     assert _rows(connection, "select id, v['x'][1]::int from s") == [[1, 8]]
 
 
+def test_texts_are_varchar_to_clients(connection: Connection) -> None:
+    """Results and the catalog name Redshift's types, in which dbt's contracts are written."""
+    cursor = connection.cursor()
+    cursor.execute("select 'a'::text as a, upper('a') as b, json_parse('1') as c, 1 as d")
+    assert [column[1] for column in cursor.description] == [1043, 1043, 4000, 23]
+    cursor.execute("create table public.types as select 'a'::text as a, json_parse('1') as b")
+    catalog = (
+        'select data_type, character_maximum_length from information_schema."columns"'
+        " where table_name = 'types' order by ordinal_position"
+    )
+    assert _rows(connection, catalog) == [["character varying", 65535], ["super", None]]
+
+
 def test_bound_parameters_are_values(connection: Connection) -> None:
     """Quotes and backslashes in parameters are data."""
     cursor = connection.cursor()
@@ -158,7 +171,17 @@ MODELS = {
     ),
     "granted.sql": "{{ config(grants={'select': ['reader']}, query_group='nightly') }} select * from {{ ref('base') }}",
     "semi.sql": "select json_parse('[1]') as v",
+    "promised.sql": "select 1 as id, upper('a') || 'b' as name, json_parse('[1]') as v",
 }
+CONTRACT = """
+models:
+  - name: promised
+    config: {materialized: table, contract: {enforced: true}}
+    columns:
+      - {name: id, data_type: integer}
+      - {name: name, data_type: varchar}
+      - {name: v, data_type: super}
+"""
 
 
 def test_a_project_that_nobody_fitted_to_it_builds_twice(stand_in: RedshiftStandIn, tmp_path: Path) -> None:
@@ -167,6 +190,7 @@ def test_a_project_that_nobody_fitted_to_it_builds_twice(stand_in: RedshiftStand
     (tmp_path / "models").mkdir()
     for name, text in MODELS.items():
         (tmp_path / "models" / name).write_text(text)
+    (tmp_path / "models" / "contract.yml").write_text(CONTRACT)
     (tmp_path / "dbt_project.yml").write_text("name: foreign_project\nprofile: p\nflags: {partial_parse: false}\n")
     target = {
         "type": "redshift",
