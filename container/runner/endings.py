@@ -62,7 +62,8 @@ class Endings:
         """End the run `seconds` after it began, now that the run spec is known."""
         self._deadline += seconds - self._deadline_seconds
         self._deadline_seconds = seconds
-        signal.pthread_kill(self._thread.ident or 0, _WAKE)
+        if self._thread.ident is not None:
+            signal.pthread_kill(self._thread.ident, _WAKE)
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
