@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
 from cdk_nag import AwsSolutionsChecks
 from constructs import Construct
 
 from constructs_lib.repository import REPOSITORY
+from constructs_lib.role_path import RolePath
 from constructs_lib.settings_error import SettingsError
 from stacks.environment_stack import EnvironmentStack
 from stacks.project_stack import ProjectStack
@@ -30,6 +32,16 @@ class DbtPlatform(cdk.Stage):
             # It reads the environment stack's outputs, and its image goes into the environment stack's registry.
             project_stack.add_stack_dependency(self.environment_stack)
         cdk.Tags.of(self).add("environment", settings.name)
+        self._follow_rules_for_roles(settings)
+
+    def _follow_rules_for_roles(self, settings: Environment) -> None:
+        if settings.permissions_boundary_arn is not None:
+            boundary = iam.ManagedPolicy.from_managed_policy_arn(
+                self.environment_stack, "PermissionsBoundary", settings.permissions_boundary_arn
+            )
+            iam.PermissionsBoundary.of(self).apply(boundary)
+        if settings.role_path is not None:
+            cdk.Aspects.of(self).add(RolePath(settings.role_path))
 
 
 def feature_flags() -> dict[str, Any]:
