@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import secrets
+import signal
 import subprocess
 import time
 import urllib.error
@@ -121,10 +122,9 @@ class LocalAirflow:
         options = ("--skip-serve-logs",) if name in {"scheduler", "triggerer"} else ()
         self._start_component(name, name, *options)
 
-    def component_pid(self, name: str) -> int:
-        """The process id of a part, which is also the id of its process group."""
-        pid: int = json.loads((self._folder / "processes" / f"{name}.json").read_text())["pid"]
-        return pid
+    def kill_component(self, name: str) -> None:
+        """Kill a part with SIGKILL, as a machine that is lost does; nothing of it is left when this returns."""
+        self._processes.stop(name, first_signal=signal.SIGKILL)
 
     def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None, run_id: str | None = None) -> str:
         """Start a run of a DAG by hand, with `conf` over the DAG's params; returns the run's id."""

@@ -56,6 +56,9 @@ def build_dag(folder: Path) -> DAG:
             retry_delay=timedelta(seconds=deployment.retry_delay_seconds),
             # It starts with the nodes that are drawn before it: they wait for it, so that clearing a node clears it, too.
             trigger_rule="always",
+            # A triggerer that is full takes those of weight first, and without this one no node would ever end.
+            priority_weight=100,
+            weight_rule="absolute",
         )
         tasks = _node_tasks(deployment, nodes, task_ids, by_task_id)
         for node in nodes:
@@ -146,6 +149,7 @@ def _node_tasks(
             retries=0,
             # All wait at once for the one container: no turn of the scheduler for each level of the graph.
             trigger_rule="always",
+            weight_rule="absolute",
             doc_md=f"`{node.unique_id}`",
         )
         tasks[node.unique_id] = task

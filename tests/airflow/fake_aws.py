@@ -138,6 +138,7 @@ class FakeAws:
         self.objects: dict[str, dict[str, bytes]] = {"artifacts": {}, "airflow": {}}
         self.containers: list[FakeContainer] = []
         self.calls: list[str] = []
+        self.reads = 0
         self.refusals: list[dict[str, Any]] = []
         self.script: Script = lambda _: 0
         self._tokens: dict[str, FakeContainer] = {}
@@ -250,6 +251,7 @@ class FakeAws:
 
             def do_GET(self) -> None:
                 """S3: get or list."""
+                aws.reads += 1
                 url = urllib.parse.urlsplit(self.path)
                 bucket, _, key = urllib.parse.unquote(url.path).lstrip("/").partition("/")
                 query = dict(urllib.parse.parse_qsl(url.query))

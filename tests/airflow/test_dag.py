@@ -130,6 +130,14 @@ def test_node_tasks_start_in_the_triggerer(tmp_path: Path) -> None:
         assert task.retries == 0
 
 
+def test_full_triggerer_takes_the_run_task_first(tmp_path: Path) -> None:
+    """The nodes wait for it; if it waited for a place behind them, nothing would ever end."""
+    dag = dag_of(tmp_path)
+    others = {task.priority_weight_total for task in dag.tasks if task.task_id != "run_dbt"}
+
+    assert dag.get_task("run_dbt").priority_weight_total > max(others)
+
+
 def test_render_run_gives_one_task(tmp_path: Path) -> None:
     """For those who want one task and no more."""
     assert set(dag_of(tmp_path, render="run").task_dict) == {"run_dbt"}

@@ -1,7 +1,5 @@
 """The DAG on a real Airflow: scheduler, triggerer, worker processes; the containers are scripts that write the run record."""
 
-import os
-import signal
 import time
 from collections.abc import Callable
 
@@ -319,7 +317,7 @@ def test_killed_part_of_airflow_costs_nothing(story: Story, component: str) -> N
     story.begin()
     wait_until(lambda: len(story.containers) == 1)
     time.sleep(2)
-    os.killpg(story.airflow.component_pid(component), signal.SIGKILL)
+    story.airflow.kill_component(component)
     story.airflow.start_component(component)
 
     assert story.end() == "success"

@@ -1,0 +1,212 @@
+"""Triggers one by one, in an event loop of their own; a real triggerer runs them in test_real_airflow."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from conftest import DEPLOYMENT, MART, ORDERS, ORDERS_TEST, REPORT, SEED
+from fake_aws import FakeAws, FakeContainer, RecordWriter
+
+from dbt_on_fargate import compat, follower, triggers
+from dbt_on_fargate.containers import Containers
+from dbt_on_fargate.deployment import Deployment
+from dbt_on_fargate.triggers import ContainerTrigger, NodeTrigger, PauseTrigger
+
+PLACE = {name: DEPLOYMENT[name] for name in ("launch_role_arn", "region", "bucket_name", "project_prefix")}
+TRY = SimpleNamespace(
+    dag_id="dbt_dev_bookshop", run_id="run-1", task_id="marts.fct_orders", try_number=1, map_index=-1, id=None
+)
+
+
+@pytest.fixture
+def run_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+    """The states of Airflow's tasks; the run task waits."""
+    states = {"run_dbt": "deferred"}
+    monkeypatch.setattr(compat, "task_states", lambda **_: dict(states))
+    monkeypatch.setattr(compat, "xcom", lambda **_: "the container image is not in the registry")
+    monkeypatch.setattr(follower, "_POLL_SECONDS", 0.05)
+    return states
+
+
+def first_event(trigger: Any) -> Any:  # noqa: ANN401 -- triggers and events of Airflow 2 or 3
+    """What the trigger fires first."""
+    trigger._task_instance = trigger.task_instance = None
+    type(trigger)._try = property(lambda _: TRY)  # type: ignore[method-assign]  # the triggerer would set it
+
+    async def run() -> Any:  # noqa: ANN401 -- see above
+        async for event in trigger.run():
+            return event
+        raise AssertionError("the trigger ended without an event")
+
+    return asyncio.run(asyncio.wait_for(run(), timeout=30))
+
+
+def node_trigger(unique_id: str, *tests: str) -> NodeTrigger:
+    """The trigger of a node's task."""
+    return NodeTrigger(place=PLACE, unique_id=unique_id, tests=list(tests), run_task_id="run_dbt")
+
+
+def outcome(event: Any) -> str:  # noqa: ANN401 -- an event of Airflow 2 or 3
+    """How the event ends the task."""
+    return str(event.task_instance_state.value)
+
+
+def test_node_ends_as_soon_as_its_part_is_written(own_aws: FakeAws, run_state: dict[str, str]) -> None:
+    """The run goes on; the node does not wait for it."""
+    record = RecordWriter(own_aws, "run-1", 1)
+    record.start("build")
+    record.plan(SEED, MART)
+    record.finish_node(SEED)
+
+    assert outcome(first_event(node_trigger(SEED))) == "success"
+
+
+def test_warning_is_green(own_aws: FakeAws, run_state: dict[str, str]) -> None:
+    """A test that warns is told in the log and does not fail its model."""
+    record = RecordWriter(own_aws, "run-1", 1)
+    record.start("build")
+    record.plan(ORDERS, ORDERS_TEST)
+    record.finish_node(ORDERS)
+    record.finish_node(ORDERS_TEST, status="warn", message="Got 2 results")
+
+    assert outcome(first_event(node_trigger(ORDERS, ORDERS_TEST))) == "success"
+
+
+@pytest.mark.parametrize("state", ["failed", "success", "skipped", "upstream_failed"])
+def test_node_does_not_wait_for_a_run_that_is_over(own_aws: FakeAws, run_state: dict[str, str], state: str) -> None:
+    """However the run task ended, what is not built is not green."""
+    run_state["run_dbt"] = state
+
+    assert outcome(first_event(node_trigger(MART))) == "failed"
+
+
+def test_error_of_an_interrupted_attempt_waits_for_the_next(own_aws: FakeAws, run_state: dict[str, str]) -> None:
+    """The node that was at work when Spot took the container is built by the next attempt and never was red."""
+    record = RecordWriter(own_aws, "run-1", 1)
+    record.start("build")
+    record.plan(MART)
+    record.finish_node(MART, status="error", message="server socket closed")
+    record.end("interrupted", 2, "stopped", {})
+    second = RecordWriter(own_aws, "run-1", 2)
+    second.start("build")
+    second.plan(MART)
+    second.finish_node(MART)
+
+    assert outcome(first_event(node_trigger(MART))) == "success"
+
+
+def test_node_of_an_interrupted_run_without_another_attempt_fails(own_aws: FakeAws, run_state: dict[str, str]) -> None:
+    """When Airflow is done with the run task, nothing more comes."""
+    record = RecordWriter(own_aws, "run-1", 1)
+    record.start("build")
+    record.plan(MART, REPORT)
+    record.finish_node(MART, status="error", message="server socket closed")
+    record.finish_node(REPORT, status="not_run", message="not run: SIGTERM was received")
+    record.end("interrupted", 2, "stopped", {})
+    run_state["run_dbt"] = "failed"
+
+    assert outcome(first_event(node_trigger(MART))) == "failed"
+    assert outcome(first_event(node_trigger(REPORT))) == "failed"
+
+
+@pytest.fixture
+def container(own_aws: FakeAws, deployment: Deployment) -> FakeContainer:
+    """A container at work."""
+
+    def script(container: FakeContainer) -> int:
+        container.stop_requested.wait(30)
+        return 143
+
+    own_aws.script = script
+    Containers(deployment).launch(token="t", environment={"RUNNER_RUN_ID": "run-1", "RUNNER_ATTEMPT": "1"})
+    return own_aws.containers[0]
+
+
+def container_trigger(container: FakeContainer) -> ContainerTrigger:
+    """The trigger that waits for it, as the triggerer makes it of what was stored."""
+    _, arguments = ContainerTrigger(
+        deployment=Deployment.from_mapping(DEPLOYMENT).as_mapping(), task_arn=container.arn, record="run-1", attempt=1,
+        run_task_id="run_dbt", since=time.time() - 60, own=[],
+    ).serialize()  # fmt: skip
+    return ContainerTrigger(**arguments)
+
+
+@pytest.mark.parametrize(("still_waits", "status"), [(True, "RUNNING"), (False, "STOPPED")])
+def test_kill_stops_the_container_and_a_restart_does_not(
+    container: FakeContainer, monkeypatch: pytest.MonkeyPatch, still_waits: bool, status: str
+) -> None:
+    """A triggerer that is restarted, or replaced by another, cancels its triggers too; then the task still waits."""
+    monkeypatch.setattr(compat, "deferred_by", lambda *_: still_waits)
+    asyncio.run(container_trigger(container).on_kill())
+
+    assert container.desired_status == status
+
+
+def test_finished_run_ends_its_task_without_a_worker(
+    own_aws: FakeAws, container: FakeContainer, run_state: dict[str, str]
+) -> None:
+    """The record is complete, so nothing waits for AWS to tidy up."""
+    record = RecordWriter(own_aws, "run-1", 1)
+    record.start("build")
+    record.end("success", 0, "5 nodes built", {})
+    event = first_event(container_trigger(container))
+
+    assert outcome(event) == "success"
+    assert event.xcoms["return_value"]["headline"] == "5 nodes built"
+
+
+def test_dead_container_is_told_to_a_worker(
+    container: FakeContainer, run_state: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a worker can fail a task with a reason."""
+    container.stop_requested.set()
+    container.ended.wait(10)
+    event = first_event(container_trigger(container)).payload
+
+    assert event["container"]["exit_code"] == 143
+    assert (event["is_finished"], event["is_overdue"]) == (False, False)
+
+
+def test_pause_ends_when_the_others_are_gone(container: FakeContainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not before, and without waiting for the end of the time."""
+    monkeypatch.setattr(triggers, "_SECONDS_BEFORE_RESUMING", 0.0)
+    container.stop_requested.set()
+    container.ended.wait(10)
+    trigger = PauseTrigger(
+        deployment=Deployment.from_mapping(DEPLOYMENT).as_mapping(), task_arns=[container.arn], seconds=600
+    )
+
+    assert first_event(trigger).payload is None
+
+
+def test_thousand_nodes_share_one_reader(own_aws: FakeAws, run_state: dict[str, str]) -> None:
+    """Requests to S3 do not grow with the number of nodes."""
+    record = RecordWriter(own_aws, "run-1", 1)
+    names = [f"model.big.m{number}" for number in range(1000)]
+    record.start("build")
+    record.plan(*names)
+    for name in names[:3]:
+        record.finish_node(name)
+    record.events(
+        *(
+            {"type": "node_finished", "step": "build", "unique_id": name, "status": "success", "seconds": 1}
+            for name in names
+        )
+    )
+
+    async def run_all() -> list[str]:
+        async def one(name: str) -> str:
+            trigger = node_trigger(name)
+            type(trigger)._try = property(lambda _: TRY)  # type: ignore[method-assign]  # the triggerer would set it
+            async for event in trigger.run():
+                return outcome(event)
+            return "nothing"
+
+        return await asyncio.gather(*(one(name) for name in names))
+
+    reads_before = own_aws.reads
+    assert set(asyncio.run(run_all())) == {"success"}
+    assert own_aws.reads - reads_before < 30
