@@ -1,0 +1,441 @@
+"""
+Each patch of the emulator: what it promises, and that the stock emulator still lacks it.
+
+Most tests compare one observation of both emulators. When the stock one learns the right answer, the test fails and the patch can go.
+"""
+
+import functools
+import io
+import json
+import re
+import subprocess
+import time
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.unit.local_cloud.emulators import ACCOUNT, REGION, REPO_ROOT, Aws
+
+RoleMaker = Callable[..., str]
+"""Makes a role in an emulator; see the fixture `role`."""
+
+
+def deploy(
+    where: Aws, name: str, resources: Mapping[str, object], outputs: Mapping[str, object] | None = None
+) -> dict[str, Any]:
+    """Create a stack and return its status, why it failed if it did, and its outputs."""
+    cloudformation = where.client("cloudformation")
+    template: dict[str, Any] = {"Resources": resources}
+    if outputs:
+        template["Outputs"] = {key: {"Value": value} for key, value in outputs.items()}
+    try:
+        cloudformation.create_stack(StackName=name, TemplateBody=json.dumps(template), OnFailure="DO_NOTHING")
+    except ClientError as error:
+        return {"status": error.response["Error"]["Message"]}
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        stack = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
+        if not stack["StackStatus"].endswith("IN_PROGRESS"):
+            return {
+                "status": stack["StackStatus"],
+                **{output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])},
+            }
+        time.sleep(0.05)
+    raise AssertionError(f"stack {name} did not come to an end")
+
+
+def refusal(call: Callable[[], object]) -> str:
+    """The code of the error that a call ends with, or "allowed"."""
+    try:
+        call()
+    except ClientError as error:
+        return str(error.response["Error"]["Code"])
+    return "allowed"
+
+
+def test_reference_to_a_secret_is_its_arn(aws: Aws, stock: Aws, unique: str) -> None:
+    """`Ref` of a secret can be used as an ARN in a policy of the same template."""
+
+    def reference(where: Aws) -> str:
+        secret = {"Type": "AWS::SecretsManager::Secret", "Properties": {"Name": unique, "SecretString": "x"}}
+        return str(deploy(where, unique, {"S": secret}, {"Ref": {"Ref": "S"}})["Ref"])
+
+    assert (reference(aws).startswith("arn:aws:secretsmanager:"), reference(stock).startswith("arn:")) == (True, False)
+
+
+def test_task_definition_of_a_template_is_complete(aws: Aws, stock: Aws, unique: str) -> None:
+    """Secrets, volumes and ephemeral storage of a container definition arrive in ECS under the names of its API."""
+
+    def described(where: Aws) -> tuple[bool, bool, bool]:
+        properties = {
+            "Family": unique,
+            "Cpu": "256",
+            "Memory": "512",
+            "NetworkMode": "awsvpc",
+            "RequiresCompatibilities": ["FARGATE"],
+            "EphemeralStorage": {"SizeInGiB": 30},
+            "Volumes": [{"Name": "scratch"}],
+            "ContainerDefinitions": [
+                {
+                    "Name": "dbt",
+                    "Image": "x",
+                    "Secrets": [{"Name": "PASSWORD", "ValueFrom": "arn:aws:ssm:eu-west-1:1:parameter/p"}],
+                    "MountPoints": [{"SourceVolume": "scratch", "ContainerPath": "/scratch"}],
+                }
+            ],
+        }
+        deploy(where, unique, {"T": {"Type": "AWS::ECS::TaskDefinition", "Properties": properties}})
+        definition = where.client("ecs").describe_task_definition(taskDefinition=unique)["taskDefinition"]
+        secrets = definition["containerDefinitions"][0].get("secrets")
+        return (
+            secrets == [{"name": "PASSWORD", "valueFrom": "arn:aws:ssm:eu-west-1:1:parameter/p"}],
+            definition["volumes"] == [{"name": "scratch"}],
+            definition.get("ephemeralStorage") == {"sizeInGiB": 30},
+        )
+
+    assert (described(aws), described(stock)) == ((True, True, True), (False, False, False))
+
+
+def test_missing_image_is_an_error(aws: Aws, stock: Aws, unique: str) -> None:
+    """The CDK CLI builds an image only when DescribeImages says that it is not there."""
+
+    def answer(where: Aws) -> str:
+        ecr = where.client("ecr")
+        ecr.create_repository(repositoryName=unique)
+        return refusal(lambda: ecr.describe_images(repositoryName=unique, imageIds=[{"imageTag": "none"}]))
+
+    assert (answer(aws), answer(stock)) == ("ImageNotFoundException", "allowed")
+
+
+def test_vpc_tells_its_cidr_block(aws: Aws, stock: Aws, unique: str) -> None:
+    """CDK's interface endpoints let in what comes from the VPC's own addresses."""
+
+    def block(where: Aws) -> object:
+        vpc = {"Type": "AWS::EC2::VPC", "Properties": {"CidrBlock": "10.7.0.0/16"}}
+        group = {
+            "Type": "AWS::EC2::SecurityGroup",
+            "Properties": {"GroupDescription": {"Fn::GetAtt": ["V", "CidrBlock"]}, "VpcId": {"Ref": "V"}},
+        }
+        return deploy(where, unique, {"V": vpc, "G": group})["status"]
+
+    assert (block(aws), block(stock)) == ("CREATE_COMPLETE", "CREATE_FAILED")
+
+
+@pytest.mark.parametrize(
+    ("resource_type", "properties"),
+    [
+        (
+            "AWS::EC2::FlowLog",
+            {"ResourceId": {"Ref": "V"}, "ResourceType": "VPC", "TrafficType": "ALL", "LogGroupName": "flow"},
+        ),
+        (
+            "AWS::EC2::SecurityGroupIngress",
+            {
+                "GroupId": {"Ref": "G"},
+                "IpProtocol": "tcp",
+                "FromPort": 443,
+                "ToPort": 443,
+                "SourceSecurityGroupId": {"Ref": "G"},
+            },
+        ),
+        (
+            "AWS::EC2::SecurityGroupEgress",
+            {"GroupId": {"Ref": "G"}, "IpProtocol": "tcp", "FromPort": 5439, "ToPort": 5439, "CidrIp": "10.0.0.0/8"},
+        ),
+        (
+            "AWS::ECS::ClusterCapacityProviderAssociations",
+            {"Cluster": {"Ref": "C"}, "CapacityProviders": ["FARGATE_SPOT"], "DefaultCapacityProviderStrategy": []},
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_templates_may_have_more_types(
+    aws: Aws, stock: Aws, unique: str, resource_type: str, properties: dict[str, object]
+) -> None:
+    """Types that CDK's constructs make, and that the stock emulator refuses, can be made and deleted."""
+    resources = {
+        "V": {"Type": "AWS::EC2::VPC", "Properties": {"CidrBlock": "10.0.0.0/16"}},
+        "G": {"Type": "AWS::EC2::SecurityGroup", "Properties": {"GroupDescription": "x", "VpcId": {"Ref": "V"}}},
+        "C": {"Type": "AWS::ECS::Cluster", "Properties": {"ClusterName": unique}},
+        "X": {"Type": resource_type, "Properties": properties},
+    }
+    cloudformation = aws.client("cloudformation")
+
+    created = deploy(aws, unique, resources)["status"]
+    cloudformation.delete_stack(StackName=unique)
+    cloudformation.get_waiter("stack_delete_complete").wait(StackName=unique, WaiterConfig={"Delay": 1})
+
+    assert (created, resource_type in deploy(stock, unique, resources)["status"]) == ("CREATE_COMPLETE", True)
+
+
+def test_bucket_deployment_fills_and_prunes(aws: Aws, stock: Aws, unique: str) -> None:
+    """Files arrive with deploy-time values filled in, what is no longer deployed goes, and no function is needed for it."""
+
+    def deployed(where: Aws) -> object:
+        s3 = where.client("s3")
+        for bucket in (f"{unique}-from", f"{unique}-to"):
+            s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w") as archive:
+            archive.writestr("a.json", '{"cluster": "<<marker:1>>"}')
+        s3.put_object(Bucket=f"{unique}-from", Key="asset.zip", Body=packed.getvalue())
+        s3.put_object(Bucket=f"{unique}-to", Key="dags/old.json", Body=b"")
+        s3.put_object(Bucket=f"{unique}-to", Key="other/kept.json", Body=b"")
+        properties = {
+            "ServiceToken": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:none",
+            "SourceBucketNames": [f"{unique}-from"],
+            "SourceObjectKeys": ["asset.zip"],
+            "SourceMarkers": [{"<<marker:1>>": "main"}],
+            "DestinationBucketName": f"{unique}-to",
+            "DestinationBucketKeyPrefix": "dags",
+            "Prune": True,
+        }
+        status = deploy(where, unique, {"D": {"Type": "Custom::CDKBucketDeployment", "Properties": properties}})[
+            "status"
+        ]
+        if status != "CREATE_COMPLETE":
+            return status
+        keys = [found["Key"] for found in s3.list_objects_v2(Bucket=f"{unique}-to")["Contents"]]
+        return keys, s3.get_object(Bucket=f"{unique}-to", Key="dags/a.json")["Body"].read()
+
+    expected = (["dags/a.json", "other/kept.json"], b'{"cluster": "main"}')
+    assert (expected, "CREATE_FAILED") == (deployed(aws), deployed(stock))
+
+
+def test_bucket_that_deletes_its_objects_is_emptied(aws: Aws, unique: str) -> None:
+    """A versioned bucket with objects goes with its stack when the template says so."""
+    cloudformation, s3 = aws.client("cloudformation"), aws.client("s3")
+    resources = {
+        "B": {
+            "Type": "AWS::S3::Bucket",
+            "Properties": {"BucketName": unique, "VersioningConfiguration": {"Status": "Enabled"}},
+        },
+        "E": {
+            "Type": "Custom::S3AutoDeleteObjects",
+            "Properties": {"ServiceToken": "none", "BucketName": {"Ref": "B"}},
+        },
+    }
+    deploy(aws, unique, resources)
+    for body in (b"1", b"2"):
+        s3.put_object(Bucket=unique, Key="k", Body=body)
+
+    cloudformation.delete_stack(StackName=unique)
+    cloudformation.get_waiter("stack_delete_complete").wait(StackName=unique, WaiterConfig={"Delay": 1})
+
+    assert unique not in {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
+
+
+def test_schedule_of_a_template_keeps_network_and_time_zone(aws: Aws, stock: Aws, unique: str) -> None:
+    """A schedule that starts a task is the same whether a template or the API has made it."""
+
+    def described(where: Aws) -> tuple[bool, str | None]:
+        properties = {
+            "Name": unique,
+            "ScheduleExpression": "cron(0 5 * * ? *)",
+            "ScheduleExpressionTimezone": "Europe/Berlin",
+            "FlexibleTimeWindow": {"Mode": "OFF"},
+            "Target": {
+                "Arn": f"arn:aws:ecs:{REGION}:{ACCOUNT}:cluster/c",
+                "RoleArn": f"arn:aws:iam::{ACCOUNT}:role/r",
+                "EcsParameters": {
+                    "TaskDefinitionArn": f"arn:aws:ecs:{REGION}:{ACCOUNT}:task-definition/f:1",
+                    "NetworkConfiguration": {"AwsvpcConfiguration": {"Subnets": ["subnet-1"]}},
+                },
+            },
+        }
+        deploy(where, unique, {"S": {"Type": "AWS::Scheduler::Schedule", "Properties": properties}})
+        schedule = where.client("scheduler").get_schedule(Name=unique)
+        network = schedule["Target"]["EcsParameters"]["NetworkConfiguration"]
+        return "awsvpcConfiguration" in network, schedule.get("ScheduleExpressionTimezone")
+
+    right, wrong = described(aws), described(stock)
+
+    assert (right, wrong[0]) == ((True, "Europe/Berlin"), False)
+
+
+def test_plain_http_on_loopback_counts_as_tls(aws: Aws, stock: Aws, unique: str, role: RoleMaker) -> None:
+    """A bucket that denies what comes without TLS can be used, as on AWS where everything comes with it."""
+
+    def put(where: Aws) -> str:
+        where.client("s3").create_bucket(Bucket=unique, CreateBucketConfiguration={"LocationConstraint": REGION})
+        arn = f"arn:aws:s3:::{unique}"
+        policy = {
+            "Version": "2012-10-17",
+            "Statement": {
+                "Effect": "Deny",
+                "Principal": "*",
+                "Action": "s3:*",
+                "Resource": [arn, f"{arn}/*"],
+                "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+            },
+        }
+        where.client("s3").put_bucket_policy(Bucket=unique, Policy=json.dumps(policy))
+        writer = where.assume(role(where, {"Action": "s3:PutObject", "Resource": f"{arn}/*"}))
+        return refusal(lambda: writer.client("s3").put_object(Bucket=unique, Key="k", Body=b""))
+
+    assert (put(aws), put(stock)) == ("allowed", "AccessDenied")
+
+
+def test_every_decision_is_recorded(aws: Aws, unique: str, role: RoleMaker) -> None:
+    """The log tells who asked for what, on which resource, and what the answer was."""
+    aws.client("s3").create_bucket(Bucket=unique, CreateBucketConfiguration={"LocationConstraint": REGION})
+    arn = f"arn:aws:s3:::{unique}"
+    writer = aws.assume(role(aws, {"Action": "s3:PutObject", "Resource": f"{arn}/mine/*"}, name="writer"))
+    for key in ("mine/1", "other/1"):
+        refusal(functools.partial(writer.client("s3").put_object, Bucket=unique, Key=key, Body=b""))
+    assert aws.iam_log is not None
+    lines = [json.loads(line) for line in aws.iam_log.read_text().splitlines()]
+    mine = [line for line in lines if line["principal"].endswith(f"{unique}-writer/test")]
+
+    assert [
+        {"action": "s3:PutObject", "resource": f"{arn}/mine/1", "decision": "Allow"},
+        {"action": "s3:PutObject", "resource": f"{arn}/other/1", "decision": "ImplicitDeny"},
+    ] == [{key: line[key] for key in ("action", "resource", "decision")} for line in mine]
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["t"]) for line in mine)
+
+
+def test_trust_policy_that_names_the_caller_is_enough(aws: Aws, stock: Aws, unique: str, role: RoleMaker) -> None:
+    """Within one account a role may be assumed by whom its trust policy names, without a policy of the caller."""
+
+    def assume(where: Aws) -> str:
+        caller = role(where, name="caller")
+        trust = {
+            "Version": "2012-10-17",
+            "Statement": {"Effect": "Allow", "Principal": {"AWS": caller}, "Action": "sts:AssumeRole"},
+        }
+        where.client("iam").create_role(RoleName=f"{unique}-wanted", AssumeRolePolicyDocument=json.dumps(trust))
+        return refusal(lambda: where.assume(caller).assume(f"arn:aws:iam::{ACCOUNT}:role/{unique}-wanted"))
+
+    assert (assume(aws), assume(stock)) == ("allowed", "AccessDenied")
+
+
+def test_rejects_a_role_that_the_trust_policy_does_not_name(aws: Aws, unique: str, role: RoleMaker) -> None:
+    """The account as principal leaves it to the policies of the caller."""
+    caller, wanted = role(aws), role(aws)
+
+    assert refusal(lambda: aws.assume(caller).assume(wanted)) == "AccessDenied"
+
+
+@pytest.mark.parametrize(
+    ("action", "resource", "call"),
+    [
+        ("glue:GetConnection", ["catalog", "connection/{name}"], lambda a, n: a.client("glue").get_connection(Name=n)),
+        (
+            "logs:GetLogEvents",
+            "log-group:{name}:log-stream:s",
+            lambda a, n: a.client("logs").get_log_events(logGroupName=n, logStreamName="s"),
+        ),
+        ("logs:FilterLogEvents", "log-group:{name}:*", lambda a, n: a.client("logs").filter_log_events(logGroupName=n)),
+        (
+            "ecr:DescribeRepositories",
+            "repository/{name}",
+            lambda a, n: a.client("ecr").describe_repositories(repositoryNames=[n]),
+        ),
+        ("ecs:DescribeTaskDefinition", "*", lambda a, n: a.client("ecs").describe_task_definition(taskDefinition=n)),
+    ],
+    ids=["glue", "log stream", "log group", "ecr", "task definition"],
+)
+def test_actions_are_authorized_on_the_resources_of_aws(
+    aws: Aws,
+    stock: Aws,
+    unique: str,
+    role: RoleMaker,
+    action: str,
+    resource: str | list[str],
+    call: Callable[[Aws, str], object],
+) -> None:
+    """A policy that names exactly the resource of the Service Authorization Reference is enough, and the stock one refuses it."""
+
+    def answer(where: Aws) -> str:
+        service = action.partition(":")[0]
+        where.client("logs").create_log_group(logGroupName=unique)
+        where.client("logs").create_log_stream(logGroupName=unique, logStreamName="s")
+        where.client("ecr").create_repository(repositoryName=unique)
+        where.client("glue").create_connection(
+            ConnectionInput={"Name": unique, "ConnectionType": "JDBC", "ConnectionProperties": {}}
+        )
+        where.client("ecs").register_task_definition(family=unique, containerDefinitions=[{"name": "c", "image": "x"}])
+        names = [resource] if isinstance(resource, str) else resource
+        arns = [n if n == "*" else f"arn:aws:{service}:{REGION}:{ACCOUNT}:{n.format(name=unique)}" for n in names]
+        return refusal(lambda: call(where.assume(role(where, {"Action": action, "Resource": arns})), unique))
+
+    # None of the task definition's actions has resources, so "*" is right in both.
+    right_in_stock = action == "ecs:DescribeTaskDefinition"
+    assert ("allowed", right_in_stock) == (answer(aws), answer(stock) == "allowed")
+
+
+def test_rejects_a_connection_without_its_catalog(aws: Aws, unique: str, role: RoleMaker) -> None:
+    """`glue:GetConnection` needs the catalog and the connection, and one of them alone is refused."""
+    prefix = f"arn:aws:glue:{REGION}:{ACCOUNT}"
+    readers = [
+        aws.assume(role(aws, {"Action": "glue:GetConnection", "Resource": f"{prefix}:{resource}"})).client("glue")
+        for resource in ("catalog", f"connection/{unique}")
+    ]
+
+    assert [refusal(functools.partial(reader.get_connection, Name=unique)) for reader in readers] == [
+        "AccessDeniedException"
+    ] * 2
+
+
+def test_metric_filter_counts_matching_lines(aws: Aws, stock: Aws, unique: str) -> None:
+    """A line that matches becomes a datum of the metric, so that an alarm on it can ring."""
+
+    def metrics(where: Aws) -> int:
+        logs = where.client("logs")
+        logs.create_log_group(logGroupName=unique)
+        logs.create_log_stream(logGroupName=unique, logStreamName="s")
+        transformation = {"metricName": "errors", "metricNamespace": unique, "metricValue": "1"}
+        logs.put_metric_filter(
+            logGroupName=unique, filterName="f", filterPattern="ERROR -ignored", metricTransformations=[transformation]
+        )
+        now = int(time.time() * 1000)
+        messages = ("an ERROR", "ERROR ignored", "fine", "ERROR again")
+        logs.put_log_events(
+            logGroupName=unique,
+            logStreamName="s",
+            logEvents=[{"timestamp": now, "message": message} for message in messages],
+        )
+        counted = where.client("cloudwatch").get_metric_statistics(
+            Namespace=unique,
+            MetricName="errors",
+            StartTime=time.time() - 60,
+            EndTime=time.time() + 60,
+            Period=3600,
+            Statistics=["Sum"],
+        )
+        return int(sum(point["Sum"] for point in counted["Datapoints"]))
+
+    assert (metrics(aws), metrics(stock)) == (2, 0)
+
+
+def test_object_is_created_once(aws: Aws, unique: str) -> None:
+    """`If-None-Match: *` makes the second writer of a key fail, which keeps attempts of a run apart."""
+    s3 = aws.client("s3")
+    s3.create_bucket(Bucket=unique, CreateBucketConfiguration={"LocationConstraint": REGION})
+    answers = [refusal(lambda: s3.put_object(Bucket=unique, Key="k", Body=b"", IfNoneMatch="*")) for _ in range(2)]
+
+    assert answers == ["allowed", "PreconditionFailed"]
+
+
+def test_patch_notices_that_the_emulator_has_changed(emulator_python: Path) -> None:
+    """A patch that no longer fits stops the emulator's start instead of doing nothing."""
+    program = (
+        "from types import SimpleNamespace\n"
+        "from local_cloud.emulator.patches.stock import StockEmulatorChangedError, replace\n"
+        "owner = SimpleNamespace(__name__='owner', changed=lambda new_name: None)\n"
+        "for name in ('changed', 'gone'):\n"
+        "    try:\n"
+        "        replace(owner, name, 'old_name', by=lambda stock: stock)\n"
+        "    except StockEmulatorChangedError as error:\n"
+        "        print(error)\n"
+    )
+    done = subprocess.run([emulator_python, "-c", program], cwd=REPO_ROOT, capture_output=True, text=True, check=True)
+
+    assert done.stdout.splitlines() == [
+        "owner.changed takes ('new_name',) now, this patch was written for ('old_name',)",
+        "the emulator has no owner.gone any more",
+    ]
