@@ -10,6 +10,7 @@ Not covered, and passed on as it is for PostgreSQL to refuse: copy, unload, exte
 `alter table ... append`, temporary tables named with `#`, window forms of `listagg` and `percentile_cont`, `ratio_to_report`,
 pivot, `select * exclude`, `qualify` on window functions over the star of a join, a column alias used beside its definition, `top ... percent`, navigation of SUPER values with dots.
 A view `with no schema binding` is bound here: it goes with the table that it reads.
+How a materialized view is spread, sorted and refreshed is not kept, so dbt replaces one with such settings at every run.
 """
 
 import re
