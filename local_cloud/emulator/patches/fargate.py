@@ -8,9 +8,12 @@ their logs and kills them without grace. What runs a task is therefore replaced 
 import contextlib
 import json
 import os
+import shutil
+import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from local_cloud.emulator.patches import credentials, logs, registry
@@ -153,8 +156,7 @@ class _Task:
         options = {
             **_process_options(definition, self._override_of(definition)),
             **self._limits_of(definition),
-            "mounts": self._mounts_of(definition, image),
-            "volumes": _task_mounts(),
+            "volumes": [*self._mounts_of(definition, image), *_task_mounts()],
             "environment": environment,
             "network_mode": "host",
             "labels": {**_labels(), "com.amazonaws.ecs.task-arn": self._arn},
@@ -246,8 +248,11 @@ class _Task:
             with contextlib.suppress(docker_errors.NotFound):
                 container.handle.remove(v=True, force=True)
         for volume in self._volumes.values():
-            with contextlib.suppress(docker_errors.NotFound):
-                self._engine.volumes.get(volume).remove(force=True)
+            if volume.startswith("/"):
+                shutil.rmtree(volume)
+            else:
+                with contextlib.suppress(docker_errors.NotFound):
+                    self._engine.volumes.get(volume).remove(force=True)
         self.task["_docker_ids"] = []
         self._engine.close()
 
@@ -314,30 +319,30 @@ class _Task:
         added |= {"AWS_REGION": region, "AWS_DEFAULT_REGION": region, "AWS_EXECUTION_ENV": "AWS_ECS_FARGATE"}
         return {**added, **_task_environment(), **environment}, token
 
-    def _mounts_of(self, definition: Json, image: registry.Image) -> list[Json]:
+    def _mounts_of(self, definition: Json, image: registry.Image) -> list[str]:
         """
-        The task's volumes where the container wants them.
+        The task's volumes where the container wants them, as binds in Docker's words.
 
         "The volume permissions are set to 0755 and the owner as root" unless the Dockerfile has a VOLUME for the same path:
         then the volume takes over what lies there (AWS documentation, "Use bind mounts with Amazon ECS").
         """
-        mounts = []
+        binds = []
         for mount in definition.get("mountPoints", []):
-            name = mount["sourceVolume"]
+            name, target = mount["sourceVolume"], mount["containerPath"].rstrip("/")
             if name not in self._volumes:
-                self._volumes[name] = f"ecs-{self._id}-{name}"
-                self._engine.volumes.create(self._volumes[name], labels=_labels())
-            target = mount["containerPath"]
-            mounts.append(
-                {
-                    "Type": "volume",
-                    "Source": self._volumes[name],
-                    "Target": target,
-                    "ReadOnly": bool(mount.get("readOnly")),
-                    "VolumeOptions": {"NoCopy": target.rstrip("/") not in image.volumes},
-                }
-            )
-        return mounts
+                # The engine fills a named volume from the image, and podman gives it to the image's user in any case.
+                self._volumes[name] = self._named_volume(name) if target in image.volumes else self._folder()
+            binds.append(f"{self._volumes[name]}:{target}:{'ro' if mount.get('readOnly') else 'rw'}")
+        return binds
+
+    def _named_volume(self, name: str) -> str:
+        volume = self._engine.volumes.create(f"ecs-{self._id}-{name}", labels=_labels())
+        return str(volume.name)
+
+    def _folder(self) -> str:
+        folder = tempfile.mkdtemp(prefix=f"ecs-{self._id}-")
+        Path(folder).chmod(0o755)
+        return folder
 
     def _limits_of(self, definition: Json) -> Json:
         """The task's memory and CPU, or the container's own where they are smaller."""

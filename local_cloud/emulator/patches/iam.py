@@ -78,14 +78,12 @@ def role_allows(
 
 def caller_may(action: str, resource: str, context: Mapping[str, str]) -> bool:
     """Whether the caller of the request that is being served may also do `action`; the decision is recorded."""
-    request = iam_evaluator._signed_request.get()
-    if request is None:
+    access_key_id = iam_evaluator._verified_key.get()
+    if not access_key_id:
         # The account's root user, or the emulator itself on behalf of a service.
         return True
     service = action.partition(":")[0]
-    denied = iam_evaluator.enforce(
-        request.access_key_id, action, service, responses.get_region(), resource, dict(context)
-    )
+    denied = iam_evaluator.enforce(access_key_id, action, service, responses.get_region(), resource, dict(context))
     return denied is None
 
 
