@@ -6,6 +6,7 @@ The tests run in the order of their files and lines: each goes on where the one 
 
 import json
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,19 +54,32 @@ class Story:
 
     def _subscribe_to_alerts(self) -> str:
         # A queue can be read by a test; people subscribe by email.
-        account = self.cloud.account
-        queue_url = str(account.client("sqs").create_queue(QueueName="alerts")["QueueUrl"])
-        attributes = account.client("sqs").get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])
-        (topic,) = account.client("sns").list_topics()["Topics"]
-        account.client("sns").subscribe(
-            TopicArn=topic["TopicArn"], Protocol="sqs", Endpoint=attributes["Attributes"]["QueueArn"]
-        )
+        sqs, sns = self.cloud.account.client("sqs"), self.cloud.account.client("sns")
+        (topic,) = sns.list_topics()["Topics"]
+        queue_url = str(sqs.create_queue(QueueName="alerts")["QueueUrl"])
+        queue_arn = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        allowed = {
+            "Effect": "Allow",
+            "Principal": {"Service": "sns.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": queue_arn,
+            "Condition": {"ArnEquals": {"aws:SourceArn": topic["TopicArn"]}},
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+        sqs.set_queue_attributes(QueueUrl=queue_url, Attributes={"Policy": policy})
+        sns.subscribe(TopicArn=topic["TopicArn"], Protocol="sqs", Endpoint=queue_arn)
         return queue_url
 
     def run(self, **conf: object) -> tuple[str, Attempt]:
         """Let Airflow run the DAG to its end; returns the DAG run's state and the record."""
         with self.steps.step("Airflow runs the DAG") as step:
             return self.deployed.run(step, conf)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _terminated_in_order() -> None:
+    """A killed test run ends as Ctrl-C does, and stops what it started."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

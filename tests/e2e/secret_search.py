@@ -97,7 +97,7 @@ def _image_layers(story: "Story") -> Iterator[tuple[str, bytes]]:
     """Every file of every layer of every image that was built for the registry, and the images' configurations."""
     engine = story.cloud.engine
     listed = subprocess.run(
-        [engine.cli, "images", "--format", "{{.Repository}}:{{.Tag}}"],
+        [engine.executable, "images", "--format", "{{.Repository}}:{{.Tag}}"],
         env=engine.environment,
         check=True,
         capture_output=True,
@@ -106,7 +106,9 @@ def _image_layers(story: "Story") -> Iterator[tuple[str, bytes]]:
     images = [name for name in listed.stdout.split() if ".dkr.ecr." in name or name.startswith("localhost/cdkasset")]
     for image in images:
         saved = subprocess.Popen(
-            [engine.cli, "save", "--format", "oci-archive", image], env=engine.environment, stdout=subprocess.PIPE
+            [engine.executable, "save", "--format", "oci-archive", image],
+            env=engine.environment,
+            stdout=subprocess.PIPE,
         )
         with saved as process, tarfile.open(fileobj=process.stdout, mode="r|") as archive:
             for blob in archive:

@@ -27,7 +27,7 @@ def green_run(story: Story) -> Attempt:
 
 def validate(document: dict[str, Any], schema_name: str) -> None:
     """Raise unless `document` is what the published schema promises."""
-    schema = json.loads((SCHEMAS / f"{schema_name}.schema.json").read_text())
+    schema = json.loads((SCHEMAS / f"{schema_name}.json").read_text())
     jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker()).validate(document)
 
 
