@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 from runner.nodes import NodeResult
 from runner.outcome import DONE, NodeStatus, Outcome
+
+_KIND_OF_ERROR = re.compile(r"[A-Z][a-z]+ Error(?: in .*)?$")
 
 
 def headline(outcome: Outcome, reason: str | None, results: Sequence[NodeResult], project: str) -> str:
@@ -33,8 +37,10 @@ def headline(outcome: Outcome, reason: str | None, results: Sequence[NodeResult]
 
 
 def _first_line(message: str | None) -> str:
+    """Return the line that says most: dbt begins with "Database Error in model x (path)", and the words come after it."""
     lines = [line.strip() for line in (message or "no message").splitlines() if line.strip()]
-    # dbt begins with "Database Error in model x (path)"; the database's own words are on the next line.
-    if len(lines) > 1 and lines[0].startswith(("Database Error in", "Compilation Error in", "Runtime Error in")):
-        return lines[1]
+    for kind, said in pairwise(lines):
+        if _KIND_OF_ERROR.search(kind):
+            return _KIND_OF_ERROR.sub("", kind) + said
+        break
     return lines[0]

@@ -37,6 +37,7 @@ class AttemptRecord:
         self.attempt = attempt
         self.folder = attempt_folder(run_id, attempt)
         self._queue: SimpleQueue[str | None] = SimpleQueue()
+        self._order = threading.Lock()
         self._written = threading.Event()
         self._closing = threading.Event()
         self._give_up_at: float | None = None
@@ -59,12 +60,13 @@ class AttemptRecord:
 
     def event(self, kind: str, **fields: object) -> None:
         """Queue one event; fields that are None are left out, texts for people are scrubbed."""
-        line: dict[str, Any] = {"t": now(), "type": kind}
-        line |= {name: value for name, value in fields.items() if value is not None}
-        for name in _SCRUBBED_FIELDS:
-            if isinstance(line.get(name), str):
-                line[name] = SCRUBBER.scrub(line[name])
-        self._queue.put(json.dumps(line, ensure_ascii=False, separators=(",", ":")))
+        with self._order:
+            line: dict[str, Any] = {"t": now(), "type": kind}
+            line |= {name: value for name, value in fields.items() if value is not None}
+            for name in _SCRUBBED_FIELDS:
+                if isinstance(line.get(name), str):
+                    line[name] = SCRUBBER.scrub(line[name])
+            self._queue.put(json.dumps(line, ensure_ascii=False, separators=(",", ":")))
 
     def end(self, content: Mapping[str, Any], *, within_seconds: float) -> bool:
         """
