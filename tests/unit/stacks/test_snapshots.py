@@ -1,24 +1,19 @@
 """The templates that were reviewed are the templates that are deployed."""
 
 import json
-import re
 
 import aws_cdk as cdk
 import pytest
 from aws_cdk.assertions import Template
 
-from constructs_lib.repository import REPOSITORY
+from stacks.diff import SNAPSHOTS, masked, snapshot
 from stacks.environments import ENVIRONMENTS
 from stacks.platform import DbtPlatform
 from stacks.settings import Environment
 
-SNAPSHOTS = REPOSITORY / "tests" / "snapshots"
-_ASSET_HASH = re.compile(r"\b[0-9a-f]{64}\b")
-
 
 def _rendered(stack: cdk.Stack) -> str:
-    text = json.dumps(Template.from_stack(stack).to_json(), indent=1, sort_keys=True) + "\n"
-    return _ASSET_HASH.sub("<asset-hash>", text)
+    return masked(json.dumps(Template.from_stack(stack).to_json(), indent=1, sort_keys=True) + "\n")
 
 
 @pytest.mark.parametrize("settings", ENVIRONMENTS, ids=lambda settings: str(settings.name))
@@ -26,7 +21,7 @@ def test_templates_are_the_reviewed_snapshots(app: cdk.App, settings: Environmen
     """A change of infrastructure shows in the pull request as a change of these files."""
     platform = DbtPlatform(app, settings=settings)
     templates = {
-        SNAPSHOTS / f"{stack.stack_name}.template.json": _rendered(stack)
+        snapshot(stack.stack_name): _rendered(stack)
         for stack in (platform.environment_stack, *platform.project_stacks.values())
     }
     if accept_templates:
