@@ -7,6 +7,7 @@ from uuid import UUID
 
 try:
     from airflow.sdk import DAG, BaseOperator, BaseOperatorLink, CronDataIntervalTimetable, Param, TaskGroup
+    from airflow.sdk.definitions.param import ParamsDict
     from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
     IS_AIRFLOW_3 = True
@@ -16,7 +17,7 @@ except ImportError:
     from airflow.models.baseoperator import BaseOperator  # type: ignore[import-not-found, no-redef]
     from airflow.models.baseoperatorlink import BaseOperatorLink  # type: ignore[import-not-found, no-redef]
     from airflow.models.dag import DAG  # type: ignore[no-redef]
-    from airflow.models.param import Param  # type: ignore[import-not-found, no-redef]
+    from airflow.models.param import Param, ParamsDict  # type: ignore[import-not-found, no-redef]
     from airflow.timetables.interval import CronDataIntervalTimetable  # type: ignore[assignment]
     from airflow.utils.task_group import TaskGroup  # type: ignore[import-not-found, no-redef]
 
@@ -33,6 +34,7 @@ __all__ = [
     "Context",
     "CronDataIntervalTimetable",
     "Param",
+    "ParamsDict",
     "TaskGroup",
     "TaskTry",
     "deferred_by",

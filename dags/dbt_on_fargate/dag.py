@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from .compat import DAG, CronDataIntervalTimetable, Param, TaskGroup
+from .compat import DAG, CronDataIntervalTimetable, Param, ParamsDict, TaskGroup
 from .deployment import Deployment, Node, read_deployment, read_nodes
 from .operators import DbtNodeOperator, DbtResultOperator, DbtRunOperator
 
@@ -150,8 +150,9 @@ def _node_tasks(
             # All wait at once for the one container: no turn of the scheduler for each level of the graph.
             trigger_rule="always",
             weight_rule="absolute",
-            doc_md=f"`{node.unique_id}`",
         )
+        # Airflow copies the DAG's parameters into every task, and each run takes them from the DAG all the same.
+        task.params = ParamsDict()
         tasks[node.unique_id] = task
         by_task_id[task.task_id] = node
     return tasks

@@ -2,16 +2,16 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, NoReturn, cast
 
 from airflow.triggers.base import BaseTrigger, StartTriggerArgs
 
 from . import compat, explain, links
-from .compat import AirflowException, AirflowFailException, BaseOperator, Context
+from .compat import AirflowException, AirflowFailException, BaseOperator, BaseOperatorLink, Context
 from .containers import INLINE_SPEC_CHARACTERS, Container, Containers, LaunchRefusedError, launch_token
-from .deployment import Deployment, Node
+from .deployment import Deployment, Node, RecordPlace
 from .record import SECONDS_FOR_THE_END, cleared_record_id, open_record, record_id, summary, went_well
 from .triggers import REASON_XCOM, SELECTION_XCOM, ContainerTrigger, NodeTrigger, PauseTrigger, ResultTrigger
 
@@ -21,7 +21,12 @@ _SECONDS_BEFORE_ANOTHER_LAUNCH = (15, 30, 60, 120, 240, 300)
 class _ContainerOperator(BaseOperator):
     """What the run task and a cleared node have in common: they launch one container and wait for it without a worker."""
 
-    operator_extra_links = (links.TaskLink(), links.LogLink(), links.ReportLink(), links.DocsLink())
+    operator_extra_links: Collection[BaseOperatorLink] = (
+        links.TaskLink(),
+        links.LogLink(),
+        links.ReportLink(),
+        links.DocsLink(),
+    )
 
     def __init__(self, *, deployment: Deployment, run_task_id: str, nodes: Mapping[str, Node], **kwargs: Any) -> None:  # noqa: ANN401 -- whatever Airflow takes
         super().__init__(**kwargs)
@@ -276,6 +281,8 @@ class DbtNodeOperator(_ContainerOperator):
 
     ui_color = "#e8f1fa"
     start_from_trigger = True
+    # In its log only: each task's links would be deserialized with each trigger of the DAG.
+    operator_extra_links = ()
 
     def __init__(self, *, node: Node, **kwargs: Any) -> None:  # noqa: ANN401 -- whatever Airflow's operators take
         super().__init__(**kwargs)
@@ -300,9 +307,9 @@ class DbtNodeOperator(_ContainerOperator):
 
     def _trigger_kwargs(self) -> dict[str, Any]:
         return {
-            "place": asdict(self.deployment.record_place),
+            "place": _as_text(self.deployment.record_place),
             "unique_id": self.node.unique_id,
-            "tests": list(self.node.tests),
+            "tests": " ".join(self.node.tests),
             "run_task_id": self.run_task_id,
         }
 
@@ -319,12 +326,17 @@ class DbtResultOperator(BaseOperator):
 
     def __init__(self, *, deployment: Deployment, run_task_id: str, **kwargs: Any) -> None:  # noqa: ANN401 -- whatever Airflow's operators take
         super().__init__(**kwargs)
-        self._kwargs: dict[str, Any] = {"place": asdict(deployment.record_place), "run_task_id": run_task_id}
+        self._kwargs: dict[str, Any] = {"place": _as_text(deployment.record_place), "run_task_id": run_task_id}
         self.start_trigger_args = _start_args(ResultTrigger, self._kwargs, next_method="execute")
 
     def execute(self, context: Context) -> None:  # noqa: ARG002 -- Airflow's signature
         """Wait without a worker where the scheduler cannot hand a task to the triggerer."""
         self.defer(trigger=ResultTrigger(**self._kwargs), method_name="execute")
+
+
+def _as_text(place: RecordPlace) -> str:
+    # Airflow 3 deserializes the whole DAG for each trigger that it starts: what is nested costs the square of the number of nodes.
+    return json.dumps(asdict(place))
 
 
 def _start_args(trigger: type[BaseTrigger], kwargs: dict[str, Any], *, next_method: str) -> StartTriggerArgs:

@@ -1,6 +1,7 @@
 """What waits in the triggerer: for a container, for other containers to be gone, and for one node each."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
@@ -216,19 +217,19 @@ class NodeTrigger(_Trigger):
     fires an ordinary event, which resumes it on a worker that launches one container for all of them.
     """
 
-    def __init__(self, *, place: dict[str, str], unique_id: str, tests: Sequence[str], run_task_id: str) -> None:
+    def __init__(self, *, place: str, unique_id: str, tests: str, run_task_id: str) -> None:
         super().__init__()
-        self._place = RecordPlace(**place)
+        self._place = RecordPlace(**json.loads(place))
         self._unique_id = unique_id
-        self._tests = list(tests)
+        self._tests = tests.split()
         self._run_task_id = run_task_id
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """What the triggerer makes this trigger of again."""
         return self._classpath(), {
-            "place": asdict(self._place),
+            "place": json.dumps(asdict(self._place)),
             "unique_id": self._unique_id,
-            "tests": self._tests,
+            "tests": " ".join(self._tests),
             "run_task_id": self._run_task_id,
         }
 
@@ -314,14 +315,14 @@ class NodeTrigger(_Trigger):
 class ResultTrigger(_Trigger):
     """Waits until every node's task has ended, and ends its own task as the DAG run shall end. Takes no worker."""
 
-    def __init__(self, *, place: dict[str, str], run_task_id: str) -> None:
+    def __init__(self, *, place: str, run_task_id: str) -> None:
         super().__init__()
-        self._place = RecordPlace(**place)
+        self._place = RecordPlace(**json.loads(place))
         self._run_task_id = run_task_id
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """What the triggerer makes this trigger of again."""
-        return self._classpath(), {"place": asdict(self._place), "run_task_id": self._run_task_id}
+        return self._classpath(), {"place": json.dumps(asdict(self._place)), "run_task_id": self._run_task_id}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait."""

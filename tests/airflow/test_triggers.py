@@ -1,6 +1,7 @@
 """Triggers one by one, in an event loop of their own; a real triggerer runs them in test_real_airflow."""
 
 import asyncio
+import json
 import time
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -46,7 +47,7 @@ def first_event(trigger: Any) -> Any:  # noqa: ANN401 -- triggers and events of 
 
 def node_trigger(unique_id: str, *tests: str) -> NodeTrigger:
     """The trigger of a node's task."""
-    return NodeTrigger(place=PLACE, unique_id=unique_id, tests=list(tests), run_task_id="run_dbt")
+    return NodeTrigger(place=json.dumps(PLACE), unique_id=unique_id, tests=" ".join(tests), run_task_id="run_dbt")
 
 
 def outcome(event: Any) -> str:  # noqa: ANN401 -- an event of Airflow 2 or 3
