@@ -39,8 +39,8 @@ OWNER_LABEL = "dbt-on-fargate.local-cloud"
 """Every container of a local cloud carries this label; its value is the engine's folder."""
 
 _COMMAND_TIMEOUT_SECONDS = 900.0
-# Unix sockets cannot have longer paths (unix(7): sun_path has 108 bytes, one of them the closing zero).
-_LONGEST_SOCKET_PATH = 107
+# Podman refuses a longer path where it is given on a command line, as in the one that cleans up after each container.
+_LONGEST_RUN_ROOT = 50
 # What Fargate gives every container (AWS documentation, "Task definition parameters", ulimits).
 _FARGATE_OPEN_FILES = 65535
 # Fargate gives more; podman and runc fail with values near a lowered limit of the machine, and no task needs as many.
@@ -243,7 +243,7 @@ class PodmanEngine(ContainerEngine):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self._run_root = self._folder / "run"
+        self._run_root = _run_root(self._folder)
         self._processes = Processes(self._folder / "processes")
         self._folder.mkdir(parents=True, exist_ok=True)
         if not _GLOBAL_STATE.exists():
@@ -278,7 +278,7 @@ class PodmanEngine(ContainerEngine):
 
     @property
     def service_url(self) -> str:
-        """A socket in our folder, or beside the machine's temporary files where the folder's path is too long for one."""
+        """A socket among podman's own state."""
         return f"unix://{self._socket}"
 
     @property
@@ -294,6 +294,7 @@ class PodmanEngine(ContainerEngine):
                 return
             # It reads its settings once, at its start.
             self._processes.stop(self._SERVICE)
+        self._run_root.mkdir(parents=True, exist_ok=True)
         self._socket.unlink(missing_ok=True)
         self._processes.start(
             self._SERVICE,
@@ -311,7 +312,6 @@ class PodmanEngine(ContainerEngine):
     def stop(self) -> None:
         """Remove all containers and leave no process and no mount behind; images stay."""
         self._processes.stop(self._SERVICE)
-        self._socket.unlink(missing_ok=True)
         if (self._folder / "storage").exists() and shutil.which("podman") is not None:
             # "External" are those of a build that was interrupted; --all does not mean them.
             containers = self.run("ps", "--all", "--external", "--quiet").split()
@@ -319,6 +319,7 @@ class PodmanEngine(ContainerEngine):
                 self.run("rm", "--force", "--volumes", "--time", "0", *containers)
         self._end_processes()
         self._unmount_everything()
+        shutil.rmtree(self._run_root, ignore_errors=True)
         self._remove_global_cache()
 
     def remove_all(self) -> None:
@@ -333,22 +334,16 @@ class PodmanEngine(ContainerEngine):
 
     @property
     def _socket(self) -> Path:
-        socket = self._run_root / "podman.sock"
-        if len(os.fsencode(socket)) <= _LONGEST_SOCKET_PATH:
-            return socket
-        digest = hashlib.sha256(os.fsencode(self._folder)).hexdigest()[:12]
-        return Path(tempfile.gettempdir()) / f"local-cloud-{digest}.sock"
+        return self._run_root / "podman.sock"
 
     def _forget_state_of_earlier_boot(self) -> None:
-        # Podman tells a reboot by its run root being empty, as it would be in /run.
-        boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        marker = self._run_root / "boot_id"
-        if marker.exists() and marker.read_text() == boot_id:
-            return
-        shutil.rmtree(self._run_root, ignore_errors=True)
-        for folder in (self._run_root, self._folder / "tmp", self._folder / "settings" / ".config" / "containers"):
-            folder.mkdir(parents=True, exist_ok=True)
-        marker.write_text(boot_id)
+        # Podman tells a reboot by its state being gone, as it would be from /run.
+        boot_id = Path("/proc/sys/kernel/random/boot_id").read_text()
+        marker = self._folder / "boot_id"
+        if not marker.exists() or marker.read_text() != boot_id:
+            shutil.rmtree(self._run_root, ignore_errors=True)
+            marker.write_text(boot_id)
+        (self._folder / "tmp").mkdir(exist_ok=True)
 
     def _write_settings(self, *, insecure_registries: Sequence[str]) -> bool:
         """Write podman's settings; True if something that a running service has read is now different."""
@@ -412,9 +407,8 @@ class PodmanEngine(ContainerEngine):
 
     def _end_processes(self) -> None:
         """End what outlived its command: monitors and clean-up commands, and the RUN of a build that was interrupted."""
-        ours = os.fsencode(self._folder) + b"/"
-        helpers = _processes_with_argument(ours, programs=("conmon", "podman", "runc", "crun"))
-        for process in (*helpers, *_processes_on_root_file_system(b"upperdir=" + ours)):
+        helpers = _processes_with_argument(f"{self._folder}/", programs=("conmon", "podman", "runc", "crun"))
+        for process in (*helpers, *_processes_on_root_file_system(f"upperdir={self._folder}/")):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
 
@@ -430,7 +424,7 @@ class PodmanEngine(ContainerEngine):
 
     def _unmount_everything(self) -> None:
         """Unmount what podman leaves mounted on purpose (its storage, bound onto itself) and what a crash left."""
-        ours = f"{self._folder}/"
+        ours = (f"{self._folder}/", f"{self._run_root}/")
         for target in sorted((mount for mount in _mount_points() if mount.startswith(ours)), reverse=True):
             subprocess.run(["umount", "--lazy", target], check=True, capture_output=True)
 
@@ -468,6 +462,14 @@ image_copy_tmp_dir = {copies}
 [network]
 network_config_dir = {networks}
 """
+
+
+def _run_root(folder: Path) -> Path:
+    """Where podman keeps what need not outlive a reboot: in `folder`, or in /run where the path would be too long."""
+    inside = folder / "run"
+    if len(str(inside / "storage")) <= _LONGEST_RUN_ROOT:
+        return inside
+    return Path("/run") / f"local-cloud-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]}"
 
 
 def _toml(value: str | Path) -> str:
@@ -545,17 +547,26 @@ def _registry_login(folder: Path, target: str, *, user: str, password: str) -> I
 
 def _pip_settings() -> dict[str, str]:
     """What pip on this machine would use to find packages, from its files and its environment variables."""
-    listed = subprocess.run(
-        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False, timeout=60
-    )
-    settings: dict[str, str] = {}
-    for line in listed.stdout.splitlines():
+    # An environment made by uv has no pip; what the machine has set is the same for all.
+    interpreters = dict.fromkeys((sys.executable, str(Path(sys.base_prefix) / "bin/python3"), "python3"))
+    for interpreter in interpreters:
+        listed = subprocess.run(
+            [interpreter, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False, timeout=60
+        )
+        if listed.returncode == 0:
+            return _parse_pip_settings(listed.stdout)
+    return {}
+
+
+def _parse_pip_settings(listed: str) -> dict[str, str]:
+    found: dict[str, dict[str, str]] = {}
+    for line in listed.splitlines():
         name, _, value = line.partition("=")
         section, _, key = name.rpartition(".")
-        # The environment comes after the files and wins, as it does for pip.
-        if section in {"global", "install", ":env:"} and key in _PIP_INDEX_SETTINGS:
-            settings[key] = " ".join(str(ast.literal_eval(value)).split())
-    return settings
+        if key in _PIP_INDEX_SETTINGS:
+            found.setdefault(section, {})[key] = " ".join(str(ast.literal_eval(value)).split())
+    # In pip's own order: the command's section wins over the general one, and the environment over both.
+    return {**found.get("global", {}), **found.get("install", {}), **found.get(":env:", {})}
 
 
 _PIP_INDEX_SETTINGS = frozenset(
@@ -579,7 +590,7 @@ def _certificate_bundle(pip_cert: str | None) -> Path | None:
     return next((Path(file) for file in (*named, *usual) if file and Path(file).is_file()), None)
 
 
-def _processes_with_argument(argument: bytes, *, programs: Sequence[str]) -> list[int]:
+def _processes_with_argument(argument: str, *, programs: Sequence[str]) -> list[int]:
     """The processes of `programs` that have `argument` somewhere in their command line."""
     found = []
     for process in Path("/proc").iterdir():
@@ -590,12 +601,12 @@ def _processes_with_argument(argument: bytes, *, programs: Sequence[str]) -> lis
         except (FileNotFoundError, ProcessLookupError):
             continue
         program = os.fsdecode(command.partition(b"\0")[0])
-        if Path(program).name in programs and argument in command:
+        if Path(program).name in programs and os.fsencode(argument) in command:
             found.append(int(process.name))
     return found
 
 
-def _processes_on_root_file_system(mount_options: bytes) -> list[int]:
+def _processes_on_root_file_system(mount_options: str) -> list[int]:
     """The processes whose own root directory is a mount with `mount_options` among its options."""
     found = []
     own = Path("/proc/self/ns/mnt").readlink()
@@ -609,7 +620,7 @@ def _processes_on_root_file_system(mount_options: bytes) -> list[int]:
         # A process that ends in between may be reported in any of these ways.
         except OSError:
             continue
-        if any(line.split(b" ")[4] == b"/" and mount_options in line for line in mounts):
+        if any(line.split(b" ")[4] == b"/" and os.fsencode(mount_options) in line for line in mounts):
             found.append(int(process.name))
     return found
 
