@@ -140,18 +140,13 @@ def test_concludes_without_dbt_when_it_does_not_come_back() -> None:
     """
     process = start(
         """
-        say(ready=True)
-        while True:
-            try:
-                with endings.interruptible():
+        with endings.interruptible():
+            say(ready=True)
+            while True:
+                try:
                     time.sleep(60)
-            except KeyboardInterrupt:
-                while True:
-                    try:
-                        endings._returned.clear()
-                        time.sleep(60)
-                    except KeyboardInterrupt:
-                        continue
+                except KeyboardInterrupt:
+                    continue
         """
     )
     process.send_signal(signal.SIGTERM)
