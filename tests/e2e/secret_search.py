@@ -6,7 +6,7 @@ import json
 import subprocess
 import tarfile
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -32,14 +32,19 @@ def spellings(secret: str) -> set[bytes]:
     return found
 
 
-def places_that_hold(secret: str, story: "Story") -> list[str]:
-    """Where the secret is, each as `<kind>: <place>`; kinds: s3, log, template, image, override, airflow, file, process."""
-    wanted = spellings(secret)
+def places_that_hold(words: Sequence[str], story: "Story") -> dict[str, list[str]]:
+    """
+    Where each word is, as `<kind>: <place>`; kinds: s3, log, template, image, override, airflow, file.
 
-    def holds(data: bytes) -> bool:
-        return any(spelling in data for spelling in wanted)
-
-    return sorted({place for place, data in _everything(story) if holds(data)})
+    Everything is read once for all words: the images alone are several hundred megabytes.
+    """
+    wanted = {word: spellings(word) for word in words}
+    found: dict[str, set[str]] = {word: set() for word in words}
+    for place, data in _everything(story):
+        for word, ways in wanted.items():
+            if any(way in data for way in ways):
+                found[word].add(place)
+    return {word: sorted(places) for word, places in found.items()}
 
 
 def _everything(story: "Story") -> Iterator[tuple[str, bytes]]:
@@ -94,16 +99,15 @@ def _task_overrides(story: "Story") -> Iterator[tuple[str, bytes]]:
 
 
 def _image_layers(story: "Story") -> Iterator[tuple[str, bytes]]:
-    """Every file of every layer of every image that was built for the registry, and the images' configurations."""
+    """Every layer of every image in the registry, and the images' configurations."""
     engine = story.cloud.engine
-    listed = subprocess.run(
-        [engine.executable, "images", "--format", "{{.Repository}}:{{.Tag}}"],
-        env=engine.environment,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    images = [name for name in listed.stdout.split() if ".dkr.ecr." in name or name.startswith("localhost/cdkasset")]
+    ecr = story.cloud.account.client("ecr")
+    images = [
+        f"{repository['repositoryUri']}:{image['imageTag']}"
+        for repository in ecr.describe_repositories()["repositories"]
+        for image in ecr.list_images(repositoryName=repository["repositoryName"])["imageIds"]
+        if "imageTag" in image
+    ]
     for image in images:
         saved = subprocess.Popen(
             [engine.executable, "save", "--format", "oci-archive", image],

@@ -1,7 +1,6 @@
 """The main job over the real chain: CDK CLI, image build, registry, Airflow, container, warehouse, record, docs, destroy."""
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from tests.e2e.conftest import Story
 from tests.e2e.secret_search import places_that_hold
 
 SCHEMAS = REPOSITORY_ROOT / "container/runner/schemas"
+KNOWN_WORD = "bookshop"
 FINAL_STATUSES = {"success", "warn", "fail", "error", "skipped", "not_run"}
 
 
@@ -58,6 +58,22 @@ def test_green_run_follows_the_published_schemas(green_run: Attempt) -> None:
     validate(green_run.end, "end")
     for event in green_run.events:
         validate(event, "event")
+
+
+def test_every_model_is_a_task_without_a_worker(story: Story, green_run: Attempt) -> None:
+    """Airflow shows each model, seed and snapshot as a green task of its own that never had a worker process."""
+    assert green_run.end is not None
+    built = {
+        event["name"]
+        for event in green_run.events
+        if event["type"] == "node_finished" and event["resource_type"] in {"model", "seed", "snapshot"}
+    }
+    tasks = story.cloud.airflow.task_instances(story.deployed.dag_id, green_run.start["run_id"])
+    by_name = {task_id.rpartition(".")[2]: task for task_id, task in tasks.items()}
+
+    assert built
+    assert {"success"} == {by_name[name]["state"] for name in built}
+    assert {(None, "")} == {(by_name[name]["pid"], by_name[name]["hostname"]) for name in built}
 
 
 def test_models_are_in_the_warehouse(story: Story, green_run: Attempt) -> None:
@@ -156,6 +172,23 @@ def test_failed_model_turns_the_dag_red_with_the_databases_words(story: Story, f
     assert 'column "no_such_column" does not exist' in log
 
 
+def test_failed_model_is_red_and_what_depends_on_it_is_not_green(story: Story, failed_run: tuple[str, Attempt]) -> None:
+    """In Airflow's grid the failed model is failed, and no task of a model that was not built says success."""
+    broken, attempt = failed_run
+    assert attempt.end is not None
+    tasks = story.cloud.airflow.task_instances(story.deployed.dag_id, attempt.start["run_id"])
+    by_name = {task_id.rpartition(".")[2]: task["state"] for task_id, task in tasks.items()}
+    skipped = {
+        unique_id.split(".")[2]
+        for unique_id, node in attempt.end["nodes"].items()
+        if unique_id.startswith("model.") and node["status"] == "skipped"
+    }
+
+    assert by_name[broken] == "failed"
+    assert skipped
+    assert "success" not in {by_name[name] for name in skipped}
+
+
 def test_failed_run_keeps_its_artifacts(story: Story, failed_run: tuple[str, Attempt]) -> None:
     """Results, manifest, report and cause survive a failure; what was downstream is told apart from what failed."""
     broken, attempt = failed_run
@@ -176,16 +209,21 @@ def test_alert_of_the_failed_run_rings(story: Story, failed_run: tuple[str, Atte
     assert any("bookshop" in message for message in story.alerts())
 
 
-def test_password_is_nowhere(story: Story, failed_run: tuple[str, Attempt]) -> None:
-    """The warehouse password, a canary made for this run, is in no layer, log, template, override, XCom, record, page or file."""
+@pytest.fixture(scope="module")
+def found(story: Story, failed_run: tuple[str, Attempt]) -> dict[str, list[str]]:
+    """Where the warehouse password is found after green and red runs, and where a word is found that is known to be about."""
     assert failed_run
+    return places_that_hold([story.cloud.warehouse.password, KNOWN_WORD], story)
 
-    assert places_that_hold(story.cloud.warehouse.password, story) == []
+
+def test_password_is_nowhere(story: Story, found: dict[str, list[str]]) -> None:
+    """The warehouse password, a canary made for this run, is in no layer, log, template, override, XCom, record, page or file."""
+    assert found[story.cloud.warehouse.password] == []
 
 
-def test_secret_search_finds_what_is_there(story: Story) -> None:
-    """The search above is not blind: it finds a word that is known to be in the records, the log, the template and the image."""
-    kinds = {re.split(r"[: ]", place, maxsplit=1)[0] for place in places_that_hold("bookshop", story)}
+def test_secret_search_finds_what_is_there(found: dict[str, list[str]]) -> None:
+    """The search above is not blind: it finds a word that is in records, logs, templates, overrides, images and Airflow."""
+    kinds = {place.partition(":")[0] for place in found[KNOWN_WORD]}
 
     assert {"s3", "log", "template", "image", "override", "airflow"} <= kinds
 

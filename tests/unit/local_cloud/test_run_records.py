@@ -1,6 +1,7 @@
 """What the demo and the tests read of a run record."""
 
 import json
+from collections.abc import Iterator, Mapping, Sequence
 
 import boto3
 import pytest
@@ -10,7 +11,7 @@ from local_cloud.run_records import RunRecords
 
 
 @pytest.fixture
-def records(monkeypatch: pytest.MonkeyPatch) -> RunRecords:
+def records(monkeypatch: pytest.MonkeyPatch) -> Iterator[RunRecords]:
     """A bucket with one unfinished and one finished attempt; moto plays S3, whose content is all that matters here."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
@@ -24,14 +25,15 @@ def records(monkeypatch: pytest.MonkeyPatch) -> RunRecords:
             {"type": "node_finished", "unique_id": "a", "status": "success"},
             {"type": "node_finished", "unique_id": "b", "status": "error"},
         ]
-        for key, lines in {
+        content: Mapping[str, Sequence[object]] = {
             f"{root}/0001/start.json": [{"attempt": 1}],
             f"{root}/0002/start.json": [{"attempt": 2}],
             f"{root}/0002/events/000001.jsonl": [started, planned],
             f"{root}/0002/events/000002.jsonl": finished,
             f"{root}/0002/end.json": [{"outcome": "failed"}],
-        }.items():
-            s3.put_object(Bucket="records", Key=key, Body="\n".join(map(json.dumps, lines)))
+        }
+        for key, lines in content.items():
+            s3.put_object(Bucket="records", Key=key, Body="\n".join(json.dumps(line) for line in lines))
         yield RunRecords(s3, bucket="records", project="shop")
 
 
