@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from aws_cdk import Duration, RemovalPolicy, Stack
+from aws_cdk import CfnDeletionPolicy, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_ecr_assets as ecr_assets
 from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_iam as iam
@@ -27,6 +27,8 @@ class DbtTask(Construct):
     Defines the task definition, its log group, and the roles of the ECS agent and of dbt.
 
     `family` is a physical name: Airflow's launch role, rules and alarms say it before a revision exists.
+    `keeps_replaced_revisions`: a revision that a deploy replaced can still be run, by an Airflow that has not yet seen the new
+    one and to go back to.
     `project_prefix` (ends with "/") is the part of `artifacts` that dbt may read and write.
     """
 
@@ -45,6 +47,7 @@ class DbtTask(Construct):
         project_prefix: str,
         log_retention: logs.RetentionDays,
         log_removal_policy: RemovalPolicy,
+        keeps_replaced_revisions: bool,
     ) -> None:
         super().__init__(scope, construct_id)
 
@@ -86,6 +89,11 @@ class DbtTask(Construct):
         acknowledge_wildcards(
             self.execution_role, {"*": "ecr:GetAuthorizationToken cannot be restricted to a repository."}
         )
+        if keeps_replaced_revisions:
+            resource = self.task_definition.node.default_child
+            if not isinstance(resource, ecs.CfnTaskDefinition):
+                raise TypeError(f"the task definition's resource is a {type(resource).__name__}")
+            resource.cfn_options.update_replace_policy = CfnDeletionPolicy.RETAIN
         grant_read(credentials, self.task_role)
         self._grant_artifacts(artifacts, project_prefix)
 

@@ -87,6 +87,7 @@ class ProjectStack(cdk.Stack):
             project_prefix=names.project_prefix(project.name),
             log_retention=self._settings.log_retention,
             log_removal_policy=self._settings.removal_policy,
+            keeps_replaced_revisions=self._settings.keeps_data_on_destroy,
         )
 
     def _runner_deployment(self) -> dict[str, Any]:

@@ -43,6 +43,7 @@ def _task(stack: cdk.Stack, credentials: WarehouseCredentials, image_folder: str
         project_prefix="shop/",
         log_retention=logs.RetentionDays.ONE_WEEK,
         log_removal_policy=cdk.RemovalPolicy.DESTROY,
+        keeps_replaced_revisions=False,
     )
 
 

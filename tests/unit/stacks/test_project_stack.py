@@ -198,3 +198,14 @@ def test_no_stack_exports_a_value(app: cdk.App, tiny_project: Path) -> None:
     for stack in (platform.environment_stack, *platform.project_stacks.values()):
         outputs = Template.from_stack(stack).to_json().get("Outputs", {})
         assert [name for name, output in outputs.items() if "Export" in output] == []
+
+
+@pytest.mark.parametrize(("keeps_data", "policy"), [(True, "Retain"), (False, None)])
+def test_replaced_revisions_can_still_be_run_in_production(
+    app: cdk.App, tiny_project: Path, keeps_data: bool, policy: str | None
+) -> None:
+    """For a moment after a deploy, Airflow still names the old revision; a deregistered one would be refused."""
+    template = _template(app, environment(tiny_project, keeps_data_on_destroy=keeps_data))
+
+    (task,) = template.find_resources("AWS::ECS::TaskDefinition").values()
+    assert task.get("UpdateReplacePolicy") == policy

@@ -12,6 +12,8 @@ from constructs_lib.settings_error import SettingsError
 from stacks.environments import ENVIRONMENTS
 from stacks.settings import (
     AirflowTarget,
+    DbtProject,
+    Environment,
     ExistingCluster,
     ExistingNetwork,
     OwnNetwork,
@@ -252,3 +254,11 @@ def test_publishing_role_is_found_below_the_role_path(tiny_project: Path) -> Non
     settings = environment(tiny_project, role_path="/data/dbt/")
 
     assert settings.role_arn("x") == "arn:aws:iam::333333333333:role/data/dbt/x"
+
+
+@pytest.mark.parametrize("settings", [Environment, DbtProject], ids=lambda settings: settings.__name__)
+def test_every_setting_is_explained(settings: type[Environment | DbtProject]) -> None:
+    """docs/settings.md has a line for each field."""
+    text = (Path(__file__).resolve().parents[3] / "docs" / "settings.md").read_text()
+
+    assert [field.name for field in dataclasses.fields(settings) if f"`{field.name}`" not in text] == []
