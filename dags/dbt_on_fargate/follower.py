@@ -38,6 +38,7 @@ class RunFollower:
         self._base = record_id(key.run_id)
         self._polls = 0
         self._wanted = {self._base}
+        self._last_error = ""
         self.records: dict[str, RunRecord] = {}
         self.run_task_state: str | None = None
         self.node_states: dict[str, str | None] = {}
@@ -85,7 +86,9 @@ class RunFollower:
             try:
                 await asyncio.to_thread(self._poll)
             except Exception as error:  # noqa: BLE001 -- whatever it was, every waiting task would fail with it
-                if not aws.may_pass(error):
+                # Once is enough: what is refused is refused every second.
+                if not aws.may_pass(error) and str(error) != self._last_error:
+                    self._last_error = str(error)
                     _log.exception("cannot read the record of %s; trying again", self._key.run_id)
             async with self.changed:
                 self.changed.notify_all()

@@ -53,6 +53,16 @@ class _DeploymentTrigger(_Trigger):
         super().__init__()
         self._deployment = Deployment.from_mapping(deployment)
 
+    async def _describe(self, task_arns: Sequence[str]) -> list[Container] | None:
+        """The containers that ECS remembers; None if AWS cannot answer now."""
+        try:
+            return await asyncio.to_thread(Containers(self._deployment).describe, task_arns)
+        except Exception as error:
+            if not aws.may_pass(error):
+                raise
+            self.log.warning("AWS does not answer now, asking again: %s", error)
+            return None
+
 
 class ContainerTrigger(_DeploymentTrigger):
     """
@@ -145,11 +155,12 @@ class ContainerTrigger(_DeploymentTrigger):
                     return _ended(None, is_finished=True)
                 if time.monotonic() - last_look >= _SECONDS_BETWEEN_LOOKS:
                     last_look = time.monotonic()
-                    container = await self._look()
+                    found = await self._describe([self._task_arn])
+                    container = found[0] if found else None
                     if container is not None and container.last_status != last_status:
                         last_status = container.last_status
                         self.log.info("container %s: %s", container.task_id, last_status.lower())
-                    if container is None or container.is_gone:
+                    if found is not None and (container is None or container.is_gone):
                         # The last events may have been written after the last poll.
                         await follower.next_poll()
                         await follower.next_poll()
@@ -157,19 +168,6 @@ class ContainerTrigger(_DeploymentTrigger):
                 if time.time() > deadline + _START_SECONDS:
                     return _ended(None, is_finished=False, is_overdue=True)
                 await follower.next_poll()
-
-    async def _look(self) -> Container | None:
-        try:
-            found = await asyncio.to_thread(Containers(self._deployment).describe, [self._task_arn])
-        except Exception as error:
-            if not aws.may_pass(error):
-                raise
-            self.log.warning("AWS does not answer now, asking again: %s", error)
-            return Container(
-                arn=self._task_arn, last_status="UNKNOWN", desired_status="", started_by="", record_id=None,
-                attempt=None, stop_code="", stopped_reason="", container_reason="", exit_code=None,
-            )  # fmt: skip
-        return found[0] if found else None
 
 
 def _ended(container: Container | None, *, is_finished: bool, is_overdue: bool = False) -> dict[str, Any]:
@@ -201,8 +199,8 @@ class PauseTrigger(_DeploymentTrigger):
         until = time.monotonic() + max(self._seconds, _SECONDS_BEFORE_RESUMING)
         while time.monotonic() < until:
             if self._task_arns:
-                found = await asyncio.to_thread(Containers(self._deployment).describe, self._task_arns)
-                if all(container.is_gone for container in found):
+                found = await self._describe(self._task_arns)
+                if found is not None and all(container.is_gone for container in found):
                     await asyncio.sleep(_SECONDS_BEFORE_RESUMING)
                     break
             await asyncio.sleep(min(_SECONDS_BETWEEN_LOOKS, max(0.1, until - time.monotonic())))

@@ -171,6 +171,20 @@ def test_dead_container_is_told_to_a_worker(
     assert (event["is_finished"], event["is_overdue"]) == (False, False)
 
 
+def test_throttling_does_not_end_the_wait(
+    own_aws: FakeAws, container: FakeContainer, run_state: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DescribeTasks is throttled when many tasks are watched; that says nothing of the container."""
+    monkeypatch.setattr(triggers, "_SECONDS_BETWEEN_LOOKS", 0.1)
+    answers = iter([(400, {"__type": "ThrottlingException", "message": "Rate exceeded"})] * 4)
+    answer = own_aws.ecs
+    monkeypatch.setattr(own_aws, "ecs", lambda action, request: next(answers, None) or answer(action, request))
+    container.stop_requested.set()
+    container.ended.wait(10)
+
+    assert first_event(container_trigger(container)).payload["container"]["exit_code"] == 143
+
+
 def test_pause_ends_when_the_others_are_gone(container: FakeContainer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not before, and without waiting for the end of the time."""
     monkeypatch.setattr(triggers, "_SECONDS_BEFORE_RESUMING", 0.0)
