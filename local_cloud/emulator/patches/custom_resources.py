@@ -1,6 +1,7 @@
 """CDK's own custom resources for S3, done natively instead of in their Lambda functions."""
 
 import io
+import json
 import mimetypes
 import zipfile
 
@@ -72,22 +73,21 @@ def _destination(props: Json) -> tuple[str, str]:
 def _deploy(props: Json) -> None:
     s3 = root_client("s3")
     bucket, prefix = _destination(props)
-    markers = props.get("SourceMarkers") or []
     deployed = set()
     for number, (source_bucket, source_key) in enumerate(
         zip(props["SourceBucketNames"], props["SourceObjectKeys"], strict=True)
     ):
         archive = s3.get_object(Bucket=source_bucket, Key=source_key)["Body"].read()
-        values = markers[number] if number < len(markers) else {}
+        values = _marker_values(props, number)
         for name, content in _files(archive, source_key, extract=_is_true(props.get("Extract", "true"))).items():
             filled = content
             for marker, value in values.items():
-                filled = filled.replace(marker.encode(), str(value).encode())
+                filled = filled.replace(marker.encode(), value.encode())
             s3.put_object(
                 Bucket=bucket,
                 Key=f"{prefix}{name}",
                 Body=filled,
-                ContentType=mimetypes.guess_type(name)[0] or "binary/octet-stream",
+                **{"ContentType": mimetypes.guess_type(name)[0] or "binary/octet-stream", **_metadata(props)},
             )
             deployed.add(f"{prefix}{name}")
     if _is_true(props.get("Prune", "true")):
@@ -95,6 +95,25 @@ def _deploy(props: Json) -> None:
             for found in page.get("Contents", []):
                 if found["Key"] not in deployed:
                     s3.delete_object(Bucket=bucket, Key=found["Key"])
+
+
+def _marker_values(props: Json, number: int) -> dict[str, str]:
+    """What to put in the place of the markers in source `number`: values that are known only at the deployment."""
+    markers = props.get("SourceMarkers") or []
+    configurations = props.get("SourceMarkersConfig") or []
+    values = {marker: str(value) for marker, value in (markers[number] if number < len(markers) else {}).items()}
+    if number < len(configurations) and _is_true(configurations[number].get("jsonEscape")):
+        return {marker: json.dumps(value)[1:-1] for marker, value in values.items()}
+    return values
+
+
+def _metadata(props: Json) -> Json:
+    """The headers and user metadata that every object of this deployment gets, in the words of PutObject."""
+    system = {
+        "".join(part.capitalize() for part in name.split("-")): value
+        for name, value in (props.get("SystemMetadata") or {}).items()
+    }
+    return {**system, **({"Metadata": props["UserMetadata"]} if props.get("UserMetadata") else {})}
 
 
 def _files(archive: bytes, key: str, *, extract: bool) -> dict[str, bytes]:

@@ -28,7 +28,12 @@ class RecordingEngine(DockerEngine):
         """Whether it was given the image before."""
         return reference in self.images
 
-    def run(self, *arguments: str | Path, timeout_seconds: float = 0, standard_input: str | None = None) -> str:
+    def run(
+        self,
+        *arguments: str | Path,
+        timeout_seconds: float = 0,  # noqa: ARG002 -- the engine's signature
+        standard_input: str | None = None,  # noqa: ARG002 -- the engine's signature
+    ) -> str:
         """Remember the command."""
         if arguments[0] == "pull" and not self._pulls:
             raise ContainerEngineError("manifest unknown")

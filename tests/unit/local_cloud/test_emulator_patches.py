@@ -189,7 +189,9 @@ def test_bucket_deployment_fills_and_prunes(aws: Aws, stock: Aws, unique: str) -
             "ServiceToken": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:none",
             "SourceBucketNames": [f"{unique}-from"],
             "SourceObjectKeys": ["asset.zip"],
-            "SourceMarkers": [{"<<marker:1>>": "main"}],
+            "SourceMarkers": [{"<<marker:1>>": 'the "main" one'}],
+            "SourceMarkersConfig": [{"jsonEscape": True}],
+            "SystemMetadata": {"cache-control": "no-cache"},
             "DestinationBucketName": f"{unique}-to",
             "DestinationBucketKeyPrefix": "dags",
             "Prune": True,
@@ -200,9 +202,11 @@ def test_bucket_deployment_fills_and_prunes(aws: Aws, stock: Aws, unique: str) -
         if status != "CREATE_COMPLETE":
             return status
         keys = [found["Key"] for found in s3.list_objects_v2(Bucket=f"{unique}-to")["Contents"]]
-        return keys, s3.get_object(Bucket=f"{unique}-to", Key="dags/a.json")["Body"].read()
+        found = s3.get_object(Bucket=f"{unique}-to", Key="dags/a.json")
+        return keys, json.load(found["Body"]), found["CacheControl"], found["ContentType"]
 
-    expected = (["dags/a.json", "other/kept.json"], b'{"cluster": "main"}')
+    files = ["dags/a.json", "other/kept.json"]
+    expected = (files, {"cluster": 'the "main" one'}, "no-cache", "application/json")
     assert (expected, "CREATE_FAILED") == (deployed(aws), deployed(stock))
 
 
