@@ -94,6 +94,7 @@ class DbtTask(Construct):
             if not isinstance(resource, ecs.CfnTaskDefinition):
                 raise TypeError(f"the task definition's resource is a {type(resource).__name__}")
             resource.cfn_options.update_replace_policy = CfnDeletionPolicy.RETAIN
+            resource.cfn_options.deletion_policy = CfnDeletionPolicy.DELETE
         grant_read(credentials, self.task_role)
         self._grant_artifacts(artifacts, project_prefix)
 
