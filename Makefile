@@ -63,10 +63,11 @@ clean: ## Stop the local cloud and delete everything that git ignores
 
 # ---- checks and tests ------------------------------------------------------------------------------------------------
 
+AIRFLOWS := airflow-3 airflow-2
+AIRFLOW_PYTHON = .local-cloud/venvs/$(1)/bin/python
+
 .PHONY: test
-test: check ## All tests: checks, unit tests, Airflow, and the whole chain on this machine
-	@$(BIN)/python -m local_cloud prepare
-	@$(BIN)/python -m pytest tests/e2e
+test: check test-local-cloud test-airflow test-e2e ## All tests: checks, unit tests, Airflow 3 and 2, and the whole chain on this machine
 
 .PHONY: check
 check: setup lint types unit ## Lint, types, unit tests and snapshots: a minute or two
@@ -83,10 +84,28 @@ lint: setup ## ruff, hadolint, sqlfluff, yamllint, cfn-lint
 .PHONY: types
 types: setup ## mypy --strict
 	@$(STEP) "mypy" $(BIN)/mypy
+	@$(BIN)/python -m local_cloud venv airflow-3
+	@$(STEP) "mypy of the DAGs, with Airflow" $(BIN)/mypy --python-executable $(call AIRFLOW_PYTHON,airflow-3) dags tests/airflow
 
 .PHONY: unit
 unit: setup ## Unit tests, template assertions and snapshots
 	@$(BIN)/python -m pytest -q
+
+.PHONY: test-local-cloud
+test-local-cloud: setup ## The emulator and the Redshift stand-in, each alone
+	@$(BIN)/python -m local_cloud prepare
+	@$(BIN)/python -m pytest -q tests/local_cloud
+
+.PHONY: test-airflow
+test-airflow: setup ## The DAG on a real Airflow 3 and a real Airflow 2, with a stand-in for ECS
+	@for airflow in $(AIRFLOWS); do \
+	  $(BIN)/python -m local_cloud venv $$airflow && \
+	  .local-cloud/venvs/$$airflow/bin/python -m pytest -q tests/airflow || exit 1; done
+
+.PHONY: test-e2e
+test-e2e: setup ## The main job over the real chain, on this machine
+	@$(BIN)/python -m local_cloud prepare
+	@$(BIN)/python -m pytest tests/e2e
 
 .PHONY: fix
 fix: setup ## Apply what ruff and sqlfluff can fix
@@ -110,7 +129,12 @@ diff: setup ## What this work tree changes against the reviewed snapshots, witho
 deploy: setup ## Deploy one environment: ENV=dev
 	@test -n "$(ENV)" || { echo 'name the environment: make deploy ENV=dev'; exit 2; }
 	@# Without the flag the CLI builds all images before the registry exists, and the first deploy fails.
-	@cdk deploy '$(ENV)/**' --asset-prebuild=false --require-approval $(or $(APPROVAL),broadening)
+	@cdk deploy '$(ENV)/**' --asset-prebuild=false
+
+.PHONY: packages
+packages: setup ## Install the dbt packages of a project, so that its image needs no package hub: PROJECT=path
+	@test -n "$(PROJECT)" || { echo 'name the project: make packages PROJECT=projects/bookshop'; exit 2; }
+	@$(STEP) "dbt deps" $(BIN)/dbt deps --project-dir "$(PROJECT)"
 
 .PHONY: bench
 bench: setup ## Measure speed and size side by side with other ways; writes benchmarks/results.json

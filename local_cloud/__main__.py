@@ -8,7 +8,7 @@ from types import FrameType
 
 from constructs_lib.settings_error import SettingsError
 from local_cloud.cdk_cli import CdkError
-from local_cloud.cloud import LocalCloud
+from local_cloud.cloud import VENVS, LocalCloud
 from local_cloud.demo import run_demo
 from local_cloud.processes import ProcessDiedError
 from local_cloud.progress import Steps
@@ -25,6 +25,8 @@ def main() -> int:
     demo.add_argument("--raw-sql", type=Path, help="SQL that creates the tables which the project's sources name")
     demo.add_argument("--keep", action="store_true", help="leave everything running")
     commands.add_parser("prepare", help="install what the local cloud is made of")
+    venv = commands.add_parser("venv", help="install one of its Python environments")
+    venv.add_argument("name", choices=VENVS)
     commands.add_parser("stop", help="end everything that is running")
     commands.add_parser("clean", help="end everything and delete what was installed")
     arguments = parser.parse_args()
@@ -50,6 +52,8 @@ def _run(arguments: argparse.Namespace) -> int:
         match arguments.command:
             case "prepare":
                 cloud.prepare()
+            case "venv":
+                cloud.install_venv(arguments.name)
             case "stop":
                 with steps.step("Stop the local cloud"):
                     cloud.stop()

@@ -22,6 +22,7 @@ from local_cloud.venvs import install_venv
 from stacks.environments import LOCAL
 
 DEFAULT_FOLDER = REPOSITORY_ROOT / ".local-cloud"
+VENVS = {"emulator": "the AWS emulator", "airflow-3": "Airflow 3", "airflow-2": "Airflow 2"}
 GLUE_CONNECTION_NAME = "warehouse"
 _CA_FILE_IN_CONTAINER = "/etc/warehouse-ca.pem"
 
@@ -64,10 +65,15 @@ class LocalCloud:
             _all(
                 [
                     pool.submit(self._prepare_engine),
-                    pool.submit(self._install_venv, "the AWS emulator", "emulator"),
-                    pool.submit(self._install_venv, f"Airflow {self._airflow_major}", f"airflow-{self._airflow_major}"),
+                    pool.submit(self.install_venv, "emulator"),
+                    pool.submit(self.install_venv, f"airflow-{self._airflow_major}"),
                 ]
             )
+
+    def install_venv(self, name: str) -> None:
+        """Install one of `VENVS`, if what is installed is not what is locked."""
+        with self._steps.step(f"Install {VENVS[name]}"):
+            install_venv(self.folder / "venvs" / name, REPOSITORY_ROOT / f"local_cloud/{name}-requirements.txt")
 
     def start(self) -> None:
         """
@@ -130,10 +136,6 @@ class LocalCloud:
             self.engine = ContainerEngine.detect(self.folder / "containers", report=step.say)
         with self._steps.step(f"Make sure of the base image {BASE_IMAGE.rpartition('/')[2]}") as step:
             ensure_base_image(self.engine, cache_folder=self.folder / "cache", report=step.say)
-
-    def _install_venv(self, what: str, name: str) -> None:
-        with self._steps.step(f"Install {what}"):
-            install_venv(self.folder / "venvs" / name, REPOSITORY_ROOT / f"local_cloud/{name}-requirements.txt")
 
     def _prepare_account(self) -> None:
         airflow = LOCAL.airflow
