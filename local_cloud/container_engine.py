@@ -246,8 +246,6 @@ class PodmanEngine(ContainerEngine):
         self._run_root = _run_root(self._folder)
         self._processes = Processes(self._folder / "processes")
         self._folder.mkdir(parents=True, exist_ok=True)
-        if not _GLOBAL_STATE.exists():
-            self._made_global_state.touch()
         self._forget_state_of_earlier_boot()
         self._write_settings(insecure_registries=())
 
@@ -413,14 +411,9 @@ class PodmanEngine(ContainerEngine):
                 os.kill(process, signal.SIGKILL)
 
     def _remove_global_cache(self) -> None:
-        # Where root's podman keeps its cache of layer digests cannot be set. It is worth nothing without a registry.
-        only_cache = _GLOBAL_STATE.exists() and [entry.name for entry in _GLOBAL_STATE.iterdir()] == ["cache"]
-        if only_cache and self._made_global_state.exists():
+        # Where root's podman keeps its cache of layer digests cannot be set. Beside a storage it belongs to somebody else.
+        if _GLOBAL_STATE.exists() and [entry.name for entry in _GLOBAL_STATE.iterdir()] == ["cache"]:
             shutil.rmtree(_GLOBAL_STATE)
-
-    @property
-    def _made_global_state(self) -> Path:
-        return self._folder / "there-was-no-system-podman"
 
     def _unmount_everything(self) -> None:
         """Unmount what podman leaves mounted on purpose (its storage, bound onto itself) and what a crash left."""

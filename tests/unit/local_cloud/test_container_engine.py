@@ -91,8 +91,8 @@ def test_nothing_is_kept_outside_the_folder(
         Path("/run/libpod"),
         Path("/run/containers"),
     ]
-    before = {path: files_below(path) for path in watched}
     engine.run("save", "--output", tmp_path / "image.tar", image)
+    before = {path: files_below(path) for path in watched}
 
     podman.start_service()
     podman.run("load", "--input", tmp_path / "image.tar")
