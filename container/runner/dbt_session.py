@@ -322,7 +322,7 @@ def _watching(observer: Observer, *, done: frozenset[str], execute: bool) -> Ite
 
 def _closed(graph: DbtObject, manifest: DbtObject, selected: set[str], finished: frozenset[str]) -> frozenset[str]:
     """Return the part of `finished` before which nothing is to be run again; also what no longer is selected drops out."""
-    import networkx as nx  # type: ignore[import-untyped]  # noqa: PLC0415 - see _invoke
+    import networkx as nx  # noqa: PLC0415 - see _invoke
 
     kept = finished & selected
     if not kept:

@@ -27,7 +27,7 @@ def fetch(**settings: object) -> Warehouse:
 
 def glue_connection(properties: Mapping[str, str], **more: object) -> dict[str, Any]:
     """Make a Glue connection, and return the settings that name it."""
-    connection = {"Name": "warehouse", "ConnectionType": "JDBC", "ConnectionProperties": dict(properties), **more}
+    connection: Any = {"Name": "warehouse", "ConnectionType": "JDBC", "ConnectionProperties": dict(properties), **more}
     boto3.client("glue").create_connection(ConnectionInput=connection)
     return {"kind": "glue_connection", "connection_name": "warehouse"}
 
@@ -41,7 +41,7 @@ def jdbc(url: str = f"jdbc:redshift://{HOST}:5439/analytics", **properties: str)
 def aws_answers(answers: Mapping[str, Any]) -> Iterator[list[tuple[str, dict[str, Any]]]]:
     """Let AWS answer these operations by what is given, an exception being raised; note what was asked."""
     asked: list[tuple[str, dict[str, Any]]] = []
-    real = BaseClient._make_api_call
+    real = BaseClient._make_api_call  # type: ignore[attr-defined] # what boto3 calls every operation through
 
     def answer(client: BaseClient, operation: str, parameters: dict[str, Any]) -> object:
         asked.append((operation, parameters))
@@ -56,7 +56,7 @@ def aws_answers(answers: Mapping[str, Any]) -> Iterator[list[tuple[str, dict[str
 
 def denied(operation: str) -> ClientError:
     """AWS's answer to a role without permission."""
-    error = {"Code": "AccessDeniedException", "Message": "User: arn:aws:sts::1:assumed-role/x is not authorized"}
+    error: Any = {"Code": "AccessDeniedException", "Message": "User: arn:aws:sts::1:assumed-role/x is not authorized"}
     return ClientError({"Error": error}, operation)
 
 

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import networkx as nx
 import pytest
@@ -125,7 +126,8 @@ def test_any_password_reaches_the_adapter_unchanged(
     session.manifest = None
     session.parse()
 
-    assert password == FACTORY.lookup_adapter("redshift").config.credentials.password
+    adapter: Any = FACTORY.lookup_adapter("redshift")
+    assert password == adapter.config.credentials.password
 
 
 def test_the_profile_holds_references_only(tmp_path: Path) -> None:
@@ -147,7 +149,7 @@ def test_no_second_process_is_started(session: DbtSession) -> None:
     assert [command for command in commands if b"resource_tracker" in command] == []
 
 
-GRAPH = nx.DiGraph([("seed", "a"), ("a", "test_a"), ("test_a", "b"), ("a", "b"), ("b", "c"), ("x", "y")])
+GRAPH: Any = nx.DiGraph([("seed", "a"), ("a", "test_a"), ("test_a", "b"), ("a", "b"), ("b", "c"), ("x", "y")])
 NO_UNIT_TESTS = SimpleNamespace(unit_tests={})
 
 
