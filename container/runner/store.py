@@ -152,7 +152,7 @@ class Store:
         running = [pool.submit(send, upload) for upload in uploads]
         finished, late = wait(running, timeout=within_seconds)
         pool.shutdown(wait=False, cancel_futures=True)
-        errors = [error for error in (future.result() for future in finished) if error is not None]
+        errors = [error for error in (future.result() for future in running if future in finished) if error is not None]
         if late:
             errors.append(
                 StoreError(f"{len(late)} of {len(uploads)} uploads were not done within {within_seconds:.0f} s")
