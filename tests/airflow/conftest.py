@@ -15,7 +15,8 @@ from fake_aws import FakeAws, FakeContainer
 REPOSITORY_ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(REPOSITORY_ROOT), str(REPOSITORY_ROOT / "dags")]
 # Airflow writes its configuration where this points to, at the first import.
-os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="airflow-home-"))
+_AIRFLOW_HOME = tempfile.TemporaryDirectory(prefix="airflow-home-")
+os.environ["AIRFLOW_HOME"] = _AIRFLOW_HOME.name
 
 from dbt_on_fargate import aws as dbt_on_fargate_aws  # noqa: E402 -- after the path is set
 from dbt_on_fargate.deployment import Deployment  # noqa: E402
