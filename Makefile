@@ -16,7 +16,6 @@ export CDK_DISABLE_CLI_TELEMETRY := true
 UV := $(BIN)/uv
 UV_VERSION := $(shell sed -n 's/^uv==\([0-9.]*\).*/\1/p' requirements.txt)
 LOCK_INPUTS := requirements.in container/requirements.in $(wildcard local_cloud/*-requirements.in)
-PYTHON_SOURCES := app.py stacks constructs_lib container/runner local_cloud tests benchmarks
 
 .PHONY: help
 help: ## List the commands
@@ -89,7 +88,7 @@ types: setup ## mypy --strict
 
 .PHONY: unit
 unit: setup ## Unit tests, template assertions and snapshots
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q --numprocesses 2 tests/unit
 
 .PHONY: test-local-cloud
 test-local-cloud: setup ## The emulator and the Redshift stand-in, each alone
@@ -98,9 +97,9 @@ test-local-cloud: setup ## The emulator and the Redshift stand-in, each alone
 
 .PHONY: test-airflow
 test-airflow: setup ## The DAG on a real Airflow 3 and a real Airflow 2, with a stand-in for ECS
-	@for airflow in $(AIRFLOWS); do \
-	  $(BIN)/python -m local_cloud venv $$airflow && \
-	  .local-cloud/venvs/$$airflow/bin/python -m pytest -q tests/airflow || exit 1; done
+	@for airflow in $(AIRFLOWS); do $(BIN)/python -m local_cloud venv $$airflow; done
+	@# These mostly wait for Airflow, so both releases run side by side.
+	@tools/side-by-side $(foreach airflow,$(AIRFLOWS),"$(call AIRFLOW_PYTHON,$(airflow)) -m pytest -c /dev/null --rootdir tests/airflow -p no:cacheprovider tests/airflow")
 
 .PHONY: test-e2e
 test-e2e: setup ## The main job over the real chain, on this machine

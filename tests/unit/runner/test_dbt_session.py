@@ -1,8 +1,8 @@
 """The real dbt in this process: what it would run, and what is left out because it is done."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import networkx as nx
@@ -10,8 +10,9 @@ import pytest
 from dbt.adapters.factory import FACTORY
 
 from runner import dbt_session
-from runner.dbt_session import DbtSession, ParseError, _closed
+from runner.dbt_session import DbtSession, ParseError, _done_and_closed, _watching
 from runner.events import EventReader
+from runner.nodes import PlannedNode
 from runner.profile import BUILD_WAREHOUSE, PASSWORD_VARIABLE, profile_environment, write_profile
 from runner.run_spec import RunSpec, StepName, run_spec_from
 from tests.unit.runner.support import make_project
@@ -149,32 +150,67 @@ def test_no_second_process_is_started(session: DbtSession) -> None:
     assert [command for command in commands if b"resource_tracker" in command] == []
 
 
-GRAPH: Any = nx.DiGraph([("seed", "a"), ("a", "test_a"), ("test_a", "b"), ("a", "b"), ("b", "c"), ("x", "y")])
-NO_UNIT_TESTS = SimpleNamespace(unit_tests={})
+# b is built from a, once a's test has passed; e is an ephemeral model, which dbt never executes by itself.
+GRAPH: Any = nx.DiGraph(
+    [("seed", "a"), ("a", "test_a"), ("test_a", "b"), ("a", "b"), ("b", "e"), ("e", "c"), ("x", "y")]
+)
+ASKED = {"seed", "a", "test_a", "b", "c", "x", "y"}
 
 
 @pytest.mark.parametrize(
     ("done", "left_out"),
     [
-        ({"seed", "a", "test_a", "b", "c", "x", "y"}, {"seed", "a", "test_a", "b", "c", "x", "y"}),
+        (ASKED, ASKED),
         ({"seed", "a"}, {"seed", "a"}),
         # b was built before its parent's test was known; what comes after something that is run again is run again.
         ({"seed", "a", "b", "c"}, {"seed", "a"}),
+        ({"seed", "a", "test_a", "c"}, {"seed", "a", "test_a"}),
         ({"a", "test_a", "b", "c", "x"}, {"x"}),
         ({"gone"}, set()),
         (set(), set()),
     ],
 )
 def test_what_is_done_is_left_out_unless_something_before_it_is_run(done: set[str], left_out: set[str]) -> None:
-    """In dbt's own graph, of which tests between models are part."""
-    assert left_out == _closed(GRAPH, NO_UNIT_TESTS, set(GRAPH.nodes), frozenset(done))
+    """In dbt's own graph, of which tests between models are part, and through ephemeral models."""
+    assert left_out == _done_and_closed(GRAPH, asked=ASKED, finished=frozenset(done), tested_models={})
 
 
 def test_a_unit_test_that_is_not_done_runs_its_model_again() -> None:
     """Dbt runs a unit test only together with its model."""
-    unit_test = SimpleNamespace(depends_on=SimpleNamespace(nodes=["b"]))
-    manifest = SimpleNamespace(unit_tests={"unit_b": unit_test})
-
-    assert {"seed", "a", "test_a"} == _closed(
-        GRAPH, manifest, {*GRAPH.nodes, "unit_b"}, frozenset({"seed", "a", "test_a", "b", "c"})
+    assert {"seed", "a", "test_a"} == _done_and_closed(
+        GRAPH,
+        asked={"seed", "a", "test_a", "b", "c", "unit_b"},
+        finished=frozenset({"seed", "a", "test_a", "b", "c"}),
+        tested_models={"unit_b": "b"},
     )
+
+
+class Told:
+    """Keeps what the session tells."""
+
+    def __init__(self) -> None:
+        self.left_out: frozenset[str] = frozenset()
+        self.nodes: set[str] = set()
+
+    def planned(self, nodes: Sequence[PlannedNode], left_out: frozenset[str]) -> None:
+        """Keep the plan."""
+        self.nodes = {node.unique_id for node in nodes}
+        self.left_out = left_out
+
+    def started(self, unique_id: str) -> None:
+        """Refuse: there is no warehouse here."""
+        raise AssertionError(unique_id)
+
+    def finished(self, result: object) -> None:
+        """Refuse: there is no warehouse here."""
+        raise AssertionError(result)
+
+
+def test_a_build_whose_nodes_are_all_done_runs_none_of_them(session: DbtSession) -> None:
+    """Ephemeral models and exposures, which are in dbt's selection and never done, make nothing run again."""
+    told = Told()
+    every = frozenset(node.unique_id for node in session.plan(StepName.BUILD))
+    with _watching(told, done=every, execute=False):
+        session._invoke([*session._arguments(StepName.BUILD), "--no-write-json"])
+
+    assert (every, every) == (told.nodes, told.left_out)

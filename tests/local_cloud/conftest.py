@@ -14,7 +14,7 @@ from local_cloud.container_engine import ContainerEngine
 from local_cloud.emulator import Emulator
 from local_cloud.processes import Processes, free_port
 from local_cloud.venvs import install_venv
-from tests.unit.local_cloud.emulators import ACCOUNT, REGION, REPO_ROOT, Aws
+from tests.local_cloud.emulators import ACCOUNT, REGION, REPO_ROOT, Aws
 
 IMAGE = "local-cloud-test-image"
 # What the containers of these tests run, taken from this machine with the libraries that they need.

@@ -7,7 +7,7 @@ from typing import Any
 
 import boto3
 
-REPO_ROOT = Path(__file__).parents[3]
+REPO_ROOT = Path(__file__).parents[2]
 ACCOUNT = "210987654321"
 REGION = "eu-west-1"
 

@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local_cloud.container_engine import ContainerEngine
-from tests.unit.local_cloud.emulators import ACCOUNT, REGION, Aws
+from tests.local_cloud.emulators import ACCOUNT, REGION, Aws
 
 RoleMaker = Callable[..., str]
 """Makes a role in an emulator; see the fixture `role`."""

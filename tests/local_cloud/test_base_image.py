@@ -10,7 +10,7 @@ import pytest
 from local_cloud import base_image
 from local_cloud.base_image import BASE_IMAGE, BaseImageError, ensure_base_image
 from local_cloud.container_engine import ContainerEngineError, DockerEngine
-from tests.unit.local_cloud.emulators import REPO_ROOT
+from tests.local_cloud.emulators import REPO_ROOT
 
 NOWHERE = "registry.invalid/library/debian:trixie-slim"
 

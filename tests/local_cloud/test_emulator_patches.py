@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.unit.local_cloud.emulators import ACCOUNT, REGION, REPO_ROOT, Aws
+from tests.local_cloud.emulators import ACCOUNT, REGION, REPO_ROOT, Aws
 
 RoleMaker = Callable[..., str]
 """Makes a role in an emulator; see the fixture `role`."""
