@@ -6,7 +6,7 @@ import contextlib
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -283,10 +283,19 @@ def _watching(observer: Observer, *, done: frozenset[str], execute: bool) -> Ite
 
     def get_selected(selector: DbtObject, *arguments: DbtObject, **options: DbtObject) -> set[str]:
         selected = {str(unique_id) for unique_id in originals[0](selector, *arguments, **options)}
+        manifest = selector.manifest
         asked.update(selected)
-        kept = _closed(selector.full_graph.graph, selector.manifest, selected, done)
-        left_out.update(kept)
-        return selected - kept
+        # `dbt build` selects first with and then without unit tests; what is done must not differ between the two.
+        left_out.clear()
+        left_out.update(
+            _done_and_closed(
+                selector.full_graph.graph,
+                asked={unique_id for unique_id in asked if _is_executed(_node(manifest, unique_id))},
+                finished=done,
+                tested_models={unique_id: test.depends_on.nodes[0] for unique_id, test in manifest.unit_tests.items()},
+            )
+        )
+        return selected - left_out
 
     def run(task: DbtObject) -> DbtObject:
         initialize = task._runtime_initialize  # noqa: SLF001 - see above
@@ -320,40 +329,45 @@ def _watching(observer: Observer, *, done: frozenset[str], execute: bool) -> Ite
         GraphRunnableTask.call_runner = originals[2]  # type: ignore[method-assign]
 
 
-def _closed(graph: DbtObject, manifest: DbtObject, selected: set[str], finished: frozenset[str]) -> frozenset[str]:
-    """Return the part of `finished` before which nothing is to be run again; also what no longer is selected drops out."""
-    import networkx as nx  # noqa: PLC0415 - see _invoke
+def _done_and_closed(
+    graph: DbtObject, *, asked: set[str], finished: frozenset[str], tested_models: Mapping[str, str]
+) -> frozenset[str]:
+    """
+    Return the part of `finished` that was asked for and before which nothing that was asked for is to be run again.
 
-    kept = finished & selected
+    `asked` holds what is executed only. `tested_models` has the model of each unit test, which dbt runs together with its
+    model, though it is not before it in the graph.
+    """
+    kept = finished & asked
     if not kept:
         return frozenset()
     again: set[str] = set()
-    for unique_id in selected - kept:
-        if unique_id in graph:
-            again |= nx.descendants(graph, unique_id)
-        unit_test = manifest.unit_tests.get(unique_id)
-        if unit_test is not None:
-            # dbt runs a unit test as part of its model, which is not in the graph as the test's child.
-            model = unit_test.depends_on.nodes[0]
-            again |= {model, *nx.descendants(graph, model)}
+    waiting = [*(asked - kept), *(tested_models[test] for test in asked - kept if test in tested_models)]
+    again.update(waiting)
+    while waiting:
+        unique_id = waiting.pop()
+        children = set(graph.successors(unique_id)) - again if unique_id in graph else set()
+        again |= children
+        waiting += children
     return frozenset(kept - again)
 
 
+def _is_executed(node: DbtObject) -> bool:
+    return node.resource_type not in _NOT_EXECUTED and not getattr(node, "is_ephemeral_model", False)
+
+
 def _planned_nodes(manifest: DbtObject, asked: set[str]) -> list[PlannedNode]:
-    nodes = []
-    for unique_id in asked:
-        node = _node(manifest, unique_id)
-        if node.resource_type in _NOT_EXECUTED or getattr(node, "is_ephemeral_model", False):
-            continue
-        nodes.append(
-            PlannedNode(
-                unique_id=unique_id,
-                resource_type=str(node.resource_type),
-                name=node.name if node.resource_type != "source" else f"{node.source_name}.{node.name}",
-                attached_node=_attached_node(node),
-            )
+    nodes = ((unique_id, _node(manifest, unique_id)) for unique_id in asked)
+    return [
+        PlannedNode(
+            unique_id=unique_id,
+            resource_type=str(node.resource_type),
+            name=node.name if node.resource_type != "source" else f"{node.source_name}.{node.name}",
+            attached_node=_attached_node(node),
         )
-    return nodes
+        for unique_id, node in nodes
+        if _is_executed(node)
+    ]
 
 
 def _node(manifest: DbtObject, unique_id: str) -> DbtObject:
