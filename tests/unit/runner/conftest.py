@@ -16,6 +16,9 @@ from tests.unit.runner.support import BUCKET, make_project
 def environment() -> Iterator[None]:
     """The runner sets variables of its process; each test gets back those that it began with."""
     before = dict(os.environ)
+    # A shell that is set up for the local cloud must not lead a test there.
+    for name in [name for name in os.environ if name.startswith(("AWS_", "DBT_", "RUNNER_"))]:
+        del os.environ[name]
     os.environ.update(
         AWS_ACCESS_KEY_ID="test",
         AWS_SECRET_ACCESS_KEY="test",
