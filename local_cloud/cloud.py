@@ -108,6 +108,10 @@ class LocalCloud:
         environment = self.emulator.client_environment(self.folder / "home")
         # The app's Python and Node are those that are pinned here, whatever the caller's PATH says.
         environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+        # The CDK, jsii and dbt leave folders behind when they are interrupted.
+        temporary = self.folder / "tmp"
+        temporary.mkdir(parents=True, exist_ok=True)
+        environment["TMPDIR"] = str(temporary)
         return environment
 
     def cdk(self, app: Sequence[str] = ("python", "app.py")) -> CdkCli:
@@ -171,6 +175,7 @@ class LocalCloud:
         if (self.folder / "containers").exists():
             ContainerEngine.detect(self.folder / "containers", report=_ignore).stop()
         self.warehouse.stop()
+        shutil.rmtree(self.folder / "tmp", ignore_errors=True)
 
 
 def _ignore(_: str) -> None:
