@@ -6,14 +6,31 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from constructs_lib.settings_error import SettingsError
-from local_cloud.cdk_cli import CdkError
-from local_cloud.cloud import VENVS, LocalCloud
-from local_cloud.demo import run_demo
-from local_cloud.processes import ProcessDiedError
-from local_cloud.progress import Steps
+# jsii's Node process starts when the settings are imported. Signals that are held back here are so in it for good: Ctrl-C is
+# for this program alone, which ends everything in order.
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+from constructs_lib.settings_error import SettingsError  # noqa: E402
+from local_cloud.airflow import AirflowApiError, AirflowNotHealthyError  # noqa: E402
+from local_cloud.base_image import BaseImageError  # noqa: E402
+from local_cloud.cdk_cli import CdkError  # noqa: E402
+from local_cloud.cloud import VENVS, LocalCloud  # noqa: E402
+from local_cloud.container_engine import ContainerEngineError  # noqa: E402
+from local_cloud.demo import run_demo  # noqa: E402
+from local_cloud.processes import ProcessDiedError  # noqa: E402
+from local_cloud.progress import Steps  # noqa: E402
 
 _EXIT_INTERRUPTED = 130
+_TOLD_IN_A_LINE = (
+    AirflowApiError,
+    AirflowNotHealthyError,
+    BaseImageError,
+    CdkError,
+    ContainerEngineError,
+    FileNotFoundError,
+    ProcessDiedError,
+    SettingsError,
+)
 
 
 def main() -> int:
@@ -35,11 +52,12 @@ def main() -> int:
     for signal_ in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signal_, _interrupt)
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         return _run(arguments)
     except KeyboardInterrupt:
         sys.stderr.write("stopped; nothing is left running\n")
         return _EXIT_INTERRUPTED
-    except (SettingsError, CdkError, ProcessDiedError, FileNotFoundError) as error:
+    except _TOLD_IN_A_LINE as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
 

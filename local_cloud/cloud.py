@@ -2,8 +2,8 @@
 
 import os
 import shutil
+import signal
 import sys
-import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -39,7 +39,6 @@ class LocalCloud:
         self._steps = steps
         self._airflow_major = airflow_major
         self._kept = False
-        self._stopping = threading.Lock()
         self.engine: ContainerEngine
         self.emulator: Emulator
         self.warehouse = RedshiftStandIn(folder / "warehouse", report=_ignore)
@@ -125,8 +124,12 @@ class LocalCloud:
 
     def stop(self) -> None:
         """End every process, container and mount of the local cloud, also those that an earlier run left."""
-        with self._stopping:
+        # A second Ctrl-C would leave half of it running.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
             self._stop_leftovers()
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def delete(self) -> None:
         """Stop, then delete all that was installed, built and written."""

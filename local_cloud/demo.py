@@ -115,10 +115,15 @@ def start_and_deploy(cloud: LocalCloud, steps: Steps, choice: Choice) -> Deploye
     with ThreadPoolExecutor() as pool:
         # Airflow takes about as long to start as the deployment does.
         airflow = pool.submit(_start_airflow, cloud, steps)
-        with steps.step("cdk bootstrap") as step:
-            cloud.cdk().bootstrap(LOCAL.account, LOCAL.region, say=step.say)
-        deploy(cloud, steps, choice)
-        airflow.result()
+        try:
+            with steps.step("cdk bootstrap") as step:
+                cloud.cdk().bootstrap(LOCAL.account, LOCAL.region, say=step.say)
+            deploy(cloud, steps, choice)
+            airflow.result()
+        except BaseException:
+            # Nobody waits for an Airflow that starts for nothing.
+            cloud.stop()
+            raise
     deployed = DeployedProject(cloud, choice.project)
     with steps.step(f"Airflow finds the DAG {deployed.dag_id}"):
         cloud.airflow.wait_for_dag(deployed.dag_id, timeout_seconds=_DAG_TIMEOUT_SECONDS)
