@@ -155,7 +155,7 @@ def test_concludes_without_dbt_when_it_does_not_come_back() -> None:
 
     code, said, seconds = end(process)
     order = [name for line in said for name in line if name in {"cancelled", "concluded"}]
-    assert (2, ["cancelled", "concluded"]) == (code, order)
+    assert (code, order) == (2, ["cancelled", "concluded"])
     assert seconds < 6
 
 
