@@ -6,19 +6,15 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-# jsii's Node process starts when the settings are imported. Signals that are held back here are so in it for good: Ctrl-C is
-# for this program alone, which ends everything in order.
-signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-
-from constructs_lib.settings_error import SettingsError  # noqa: E402
-from local_cloud.airflow import AirflowApiError, AirflowNotHealthyError  # noqa: E402
-from local_cloud.base_image import BaseImageError  # noqa: E402
-from local_cloud.cdk_cli import CdkError  # noqa: E402
-from local_cloud.cloud import VENVS, LocalCloud  # noqa: E402
-from local_cloud.container_engine import ContainerEngineError  # noqa: E402
-from local_cloud.demo import run_demo  # noqa: E402
-from local_cloud.processes import ProcessDiedError  # noqa: E402
-from local_cloud.progress import Steps  # noqa: E402
+from local_cloud.airflow import AirflowApiError, AirflowNotHealthyError
+from local_cloud.base_image import BaseImageError
+from local_cloud.cdk_cli import CdkError
+from local_cloud.cloud import VENVS, LocalCloud
+from local_cloud.container_engine import ContainerEngineError
+from local_cloud.demo import run_demo
+from local_cloud.local_settings import WrongSettingsError
+from local_cloud.processes import ProcessDiedError
+from local_cloud.progress import Steps
 
 _EXIT_INTERRUPTED = 130
 _TOLD_IN_A_LINE = (
@@ -29,7 +25,7 @@ _TOLD_IN_A_LINE = (
     ContainerEngineError,
     FileNotFoundError,
     ProcessDiedError,
-    SettingsError,
+    WrongSettingsError,
 )
 
 
@@ -52,7 +48,6 @@ def main() -> int:
     for signal_ in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signal_, _interrupt)
     try:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         return _run(arguments)
     except KeyboardInterrupt:
         sys.stderr.write("stopped; nothing is left running\n")

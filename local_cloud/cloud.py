@@ -15,11 +15,11 @@ from local_cloud.base_image import BASE_IMAGE, ensure_base_image
 from local_cloud.cdk_cli import REPOSITORY_ROOT, CdkCli
 from local_cloud.container_engine import ContainerEngine
 from local_cloud.emulator import Emulator
+from local_cloud.local_settings import LocalSettings
 from local_cloud.processes import Processes
 from local_cloud.progress import Steps
 from local_cloud.redshift_stand_in import RedshiftStandIn
 from local_cloud.venvs import install_venv
-from stacks.environments import LOCAL
 
 DEFAULT_FOLDER = REPOSITORY_ROOT / ".local-cloud"
 VENVS = {"emulator": "the AWS emulator", "airflow-3": "Airflow 3", "airflow-2": "Airflow 2"}
@@ -74,9 +74,9 @@ class LocalCloud:
         with self._steps.step(f"Install {VENVS[name]}"):
             install_venv(self.folder / "venvs" / name, REPOSITORY_ROOT / f"local_cloud/{name}-requirements.txt")
 
-    def start(self) -> None:
+    def start(self, settings: LocalSettings) -> None:
         """
-        Start all parts, the account prepared as a real one would be before the first deploy.
+        Start all parts, the account of `settings` prepared as a real one would be before the first deploy.
 
         What an earlier, killed run left behind is ended first.
         """
@@ -88,19 +88,19 @@ class LocalCloud:
                 self.folder / "emulator",
                 python=self.folder / "venvs/emulator/bin/python",
                 engine=self.engine,
-                account=LOCAL.account,
-                region=LOCAL.region,
+                account=settings.account,
+                region=settings.region,
                 task_environment={"SSL_CERT_FILE": _CA_FILE_IN_CONTAINER},
                 task_mounts={str(self.warehouse.ca_file): _CA_FILE_IN_CONTAINER},
             )
             self.emulator.start()
             self.account = LocalAccount(
                 endpoint_url=self.emulator.endpoint_url,
-                region=LOCAL.region,
+                region=settings.region,
                 access_key_id=self.client_environment()["AWS_ACCESS_KEY_ID"],
                 secret_access_key=self.client_environment()["AWS_SECRET_ACCESS_KEY"],
             )
-            self._prepare_account()
+            self._prepare_account(settings)
 
     def client_environment(self) -> dict[str, str]:
         """The environment of programs that use this account: the CDK CLI, boto3."""
@@ -144,13 +144,10 @@ class LocalCloud:
         with self._steps.step(f"Make sure of the base image {BASE_IMAGE.rpartition('/')[2]}") as step:
             ensure_base_image(self.engine, cache_folder=self.folder / "cache", report=step.say)
 
-    def _prepare_account(self) -> None:
-        airflow = LOCAL.airflow
-        if airflow is None:
-            raise RuntimeError("the local environment has no Airflow in its settings")
-        self.account.make_bucket(airflow.dags_bucket)
+    def _prepare_account(self, settings: LocalSettings) -> None:
+        self.account.make_bucket(settings.dags_bucket)
         aws_environment = self.account.make_airflow_role(
-            airflow.role_arn, dags_bucket=airflow.dags_bucket, config_folder=self.folder / "airflow-aws"
+            settings.airflow_role_arn, dags_bucket=settings.dags_bucket, config_folder=self.folder / "airflow-aws"
         )
         self.account.make_glue_connection(
             GLUE_CONNECTION_NAME,
@@ -167,8 +164,8 @@ class LocalCloud:
         self.airflow = LocalAirflow(
             self.folder / "airflow",
             venv=self.folder / f"venvs/airflow-{self._airflow_major}",
-            dags_bucket=airflow.dags_bucket,
-            dags_prefix=airflow.dags_prefix,
+            dags_bucket=settings.dags_bucket,
+            dags_prefix=settings.dags_prefix,
             aws_environment=aws_environment,
         )
 

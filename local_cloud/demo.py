@@ -14,14 +14,11 @@ from typing import Any
 
 from rich.table import Table
 
-from local_cloud.app import local_environment
 from local_cloud.cdk_cli import REPOSITORY_ROOT
 from local_cloud.cloud import LocalCloud
+from local_cloud.local_settings import LocalSettings, read_local_settings
 from local_cloud.progress import Step, Steps
 from local_cloud.run_records import Attempt, RunRecords
-from stacks import names
-from stacks.environments import LOCAL
-from stacks.settings import DbtProject
 
 _DAG_TIMEOUT_SECONDS = 120.0
 _RUN_TIMEOUT_SECONDS = 3600.0
@@ -32,7 +29,7 @@ _RUN_OVER = frozenset({"success", "failed"})
 class Choice:
     """What is deployed: a project, the command that synthesizes it, and the SQL that plays the loader of its sources."""
 
-    project: DbtProject
+    settings: LocalSettings
     app: tuple[str, ...] = ("python", "app.py")
     raw_data: Path | None = None
 
@@ -41,16 +38,17 @@ class Choice:
         """
         The sample project, or the one at `project_path`.
 
-        Raises SettingsError for a path that holds no dbt project, FileNotFoundError for a missing SQL file.
+        Raises WrongSettingsError for a path that holds no dbt project, FileNotFoundError for a missing SQL file.
         """
         if raw_sql is not None and not raw_sql.is_file():
             raise FileNotFoundError(f"the file with raw data does not exist: {raw_sql}")
         if project_path is None:
-            project = LOCAL.projects[0]
-            return cls(project=project, raw_data=raw_sql or REPOSITORY_ROOT / f"local_cloud/sources/{project.name}.sql")
+            settings = read_local_settings()
+            sources = REPOSITORY_ROOT / f"local_cloud/sources/{settings.project}.sql"
+            return cls(settings=settings, raw_data=raw_sql or sources)
         path = project_path.expanduser().resolve()
         return cls(
-            project=local_environment(path).projects[0],
+            settings=read_local_settings(path),
             app=("python", "-m", "local_cloud.app", shlex.quote(str(path))),
             raw_data=raw_sql,
         )
@@ -59,12 +57,12 @@ class Choice:
 class DeployedProject:
     """A project that is deployed to the local cloud, reached through what the deployment wrote beside its DAG."""
 
-    def __init__(self, cloud: LocalCloud, project: DbtProject) -> None:
+    def __init__(self, cloud: LocalCloud, settings: LocalSettings) -> None:
         self.cloud = cloud
-        self.project = project
-        self.deployment = self._read_deployment()
+        self.project = settings.project
+        self.deployment = self._read_deployment(settings)
         self.records = RunRecords(
-            cloud.account.client("s3"), bucket=self.deployment["bucket_name"], project=project.name
+            cloud.account.client("s3"), bucket=self.deployment["bucket_name"], project=self.project
         )
 
     @property
@@ -96,19 +94,16 @@ class DeployedProject:
             time.sleep(0.5)
         raise TimeoutError(f"run {run_id} of {self.dag_id} did not end within {_RUN_TIMEOUT_SECONDS:.0f} s")
 
-    def _read_deployment(self) -> dict[str, Any]:
-        airflow = LOCAL.airflow
-        if airflow is None:
-            raise RuntimeError("the local environment has no Airflow in its settings")
-        key = airflow.key(f"{names.dag_folder(LOCAL.name, self.project.name)}/deployment.json")
-        answer = self.cloud.account.client("s3").get_object(Bucket=airflow.dags_bucket, Key=key)
+    def _read_deployment(self, settings: LocalSettings) -> dict[str, Any]:
+        s3 = self.cloud.account.client("s3")
+        answer = s3.get_object(Bucket=settings.dags_bucket, Key=settings.deployment_key)
         deployment: dict[str, Any] = json.loads(answer["Body"].read())
         return deployment
 
 
 def start_and_deploy(cloud: LocalCloud, steps: Steps, choice: Choice) -> DeployedProject:
     """Start the local cloud, deploy `choice` into it with the CDK CLI, and wait until Airflow has its DAG."""
-    cloud.start()
+    cloud.start(choice.settings)
     if choice.raw_data is not None:
         with steps.step(f"Load raw data into the warehouse ({choice.raw_data.name})"):
             cloud.warehouse.run_sql(choice.raw_data.read_text())
@@ -117,14 +112,14 @@ def start_and_deploy(cloud: LocalCloud, steps: Steps, choice: Choice) -> Deploye
         airflow = pool.submit(_start_airflow, cloud, steps)
         try:
             with steps.step("cdk bootstrap") as step:
-                cloud.cdk().bootstrap(LOCAL.account, LOCAL.region, say=step.say)
+                cloud.cdk().bootstrap(choice.settings.account, choice.settings.region, say=step.say)
             deploy(cloud, steps, choice)
             airflow.result()
         except BaseException:
             # Nobody waits for an Airflow that starts for nothing.
             cloud.stop()
             raise
-    deployed = DeployedProject(cloud, choice.project)
+    deployed = DeployedProject(cloud, choice.settings)
     with steps.step(f"Airflow finds the DAG {deployed.dag_id}"):
         cloud.airflow.wait_for_dag(deployed.dag_id, timeout_seconds=_DAG_TIMEOUT_SECONDS)
     return deployed
@@ -132,10 +127,15 @@ def start_and_deploy(cloud: LocalCloud, steps: Steps, choice: Choice) -> Deploye
 
 def deploy(cloud: LocalCloud, steps: Steps, choice: Choice) -> None:
     """Deploy what the app of `choice` says now."""
-    title = f"cdk deploy '{LOCAL.name}/**' (synthesize, build the image, push, deploy)"
+    title = f"cdk deploy '{choice.settings.environment}/**' (synthesize, build the image, push, deploy)"
     with steps.step(title) as step:
         cloud.cdk(choice.app).run(
-            "deploy", f"{LOCAL.name}/**", "--asset-prebuild=false", "--require-approval", "never", say=step.say
+            "deploy",
+            f"{choice.settings.environment}/**",
+            "--asset-prebuild=false",
+            "--require-approval",
+            "never",
+            say=step.say,
         )
 
 
@@ -144,7 +144,7 @@ def run_demo(*, project_path: Path | None, raw_sql: Path | None, keep: bool) -> 
     choice = Choice.make(project_path, raw_sql)
     started = time.monotonic()
     with Steps() as steps, LocalCloud(steps=steps) as cloud:
-        steps.console.print(f"dbt project [bold]{choice.project.name}[/] at {choice.project.path}\n")
+        steps.console.print(f"dbt project [bold]{choice.settings.project}[/] at {choice.settings.project_path}\n")
         deployed = start_and_deploy(cloud, steps, choice)
         with steps.step(f"Airflow runs {deployed.dag_id}") as step:
             state, attempt = deployed.run(step)
@@ -187,7 +187,7 @@ def _print_summary(steps: Steps, deployed: DeployedProject, attempt: Attempt, ou
         told = ", ".join(f"{number} {status}" for status, number in outcomes.most_common())
         kinds.add_row(kind, str(outcomes.total()), told)
     steps.console.print(kinds)
-    project_folder = output / deployed.project.name
+    project_folder = output / deployed.project
     docs = sorted(project_folder.glob("docs/*/index.html"))
     places = {
         "dbt docs": docs[-1].as_uri() if docs else "none: see the run report",

@@ -32,12 +32,12 @@ class Story:
     @property
     def project_path(self) -> Path:
         """The folder of the dbt project that is deployed."""
-        return Path(self.choice.project.path)
+        return Path(self.choice.settings.project_path)
 
     def deploy_again(self) -> None:
         """Deploy the project as its files are now and wait until Airflow has the new DAG."""
         deploy(self.cloud, self.steps, self.choice)
-        self.deployed = DeployedProject(self.cloud, self.choice.project)
+        self.deployed = DeployedProject(self.cloud, self.choice.settings)
         self.cloud.airflow.wait_for_sync()
 
     def alerts(self) -> list[str]:

@@ -101,7 +101,7 @@ def test_models_are_in_the_warehouse(story: Story, green_run: Attempt) -> None:
 def test_docs_of_the_run_are_published(story: Story, green_run: Attempt) -> None:
     """`latest.json` points to a self-contained docs page and the artifacts of the same run."""
     records = story.deployed.records
-    latest = records.json(f"{story.choice.project.name}/latest.json")
+    latest = records.json(f"{story.choice.settings.project}/latest.json")
     validate(latest, "latest")
     keys = {key.removeprefix(latest["docs_prefix"]) for key in records.keys(latest["docs_prefix"])}
 
