@@ -136,5 +136,5 @@ packages: setup ## Install the dbt packages of a project, so that its image need
 	@$(STEP) "dbt deps" $(BIN)/dbt deps --project-dir "$(PROJECT)"
 
 .PHONY: bench
-bench: setup ## Measure speed and size side by side with other ways; writes benchmarks/results.json
-	@$(BIN)/python -m benchmarks
+bench: setup ## Measure speed and size side by side with the article's way: ONLY="NAME …" REPEAT=5
+	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(REPEAT),--repeat $(REPEAT))
