@@ -99,6 +99,7 @@ class ProjectStack(cdk.Stack):
             "bucket": self._shared.artifacts.bucket_name,
             "schema": project.schema,
             "credentials": runner_entry(project.credentials),
+            "stop_timeout_seconds": STOP_TIMEOUT.to_seconds(),
             "spec": {
                 "steps": [{"name": step.name, "policy": step.policy} for step in project.steps],
                 "threads": project.threads,

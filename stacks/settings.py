@@ -333,6 +333,10 @@ class Environment:
             r"(?=.{1,21}$)[a-z][a-z0-9]*(-[a-z0-9]+)*",
             "1 to 21 lower-case letters, digits or single '-' between them, beginning with a letter",
         )
+        if self.name == "sandbox":
+            raise SettingsError(
+                "an environment's name must not be 'sandbox': dbt projects know it as an analyst's own schema"
+            )
         try:
             self._check_values()
         except SettingsError as error:

@@ -30,7 +30,8 @@ h1.success { border-color: var(--good) } h1.failed, h1.error { border-color: var
 h2 { font-size: 1.1rem; margin: 2rem 0 .5rem }
 .dim { color: var(--dim) }
 table { border-collapse: collapse; width: 100% } th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top }
-td.number, th.number { text-align: right; font-variant-numeric: tabular-nums }
+td { overflow-wrap: anywhere } td.short { white-space: nowrap; overflow-wrap: normal }
+td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; overflow-wrap: normal }
 .status { font-weight: 600 } .status.success { color: var(--good) } .status.warn { color: var(--warn) }
 .status.error, .status.fail, .status.failed { color: var(--bad) } .status.skipped, .status.not_run, .status.interrupted { color: var(--dim) }
 section.failure { border: 1px solid var(--line); border-left: .3rem solid var(--bad); border-radius: .3rem; padding: .6rem 1rem; margin: .8rem 0 }
@@ -93,7 +94,8 @@ class Report:
             )
         if self.reason and not any(result.status in _FAILED for result in told):
             sections.insert(0, f'<section class="failure"><pre>{escape(self.reason)}</pre></section>')
-        return f"<h2>What went wrong</h2>{''.join(sections)}" if sections else ""
+        title = "What went wrong" if self.reason or any(result.status in _FAILED for result in told) else "Warnings"
+        return f"<h2>{title}</h2>{''.join(sections)}" if sections else ""
 
     def _steps(self) -> str:
         rows = "".join(
@@ -110,10 +112,11 @@ class Report:
             return ""
         counts = ", ".join(f"{number} {_words(status)}" for status, number in self.counts.items() if number)
         rows = "".join(
-            f'<tr><td><span class="status {result.status}">{_words(result.status)}</span></td><td>{escape(result.name)}</td>'
-            f"<td>{escape(result.resource_type.replace('_', ' '))}</td><td>{escape(result.step)}</td>"
+            f'<tr><td class="short"><span class="status {result.status}">{_words(result.status)}</span></td>'
+            f"<td>{escape(result.name)}</td>"
+            f'<td class="short">{escape(_words(result.resource_type))}</td><td class="short">{escape(result.step)}</td>'
             f'<td class="number">{_told(result.seconds)}</td><td class="number">{"" if result.rows is None else result.rows}</td>'
-            f"<td>{f'in attempt {result.from_attempt}' if result.from_attempt else escape(result.thread or '')}</td></tr>"
+            f'<td class="short">{_where(result)}</td></tr>'
             for result in _sorted(self.results)
         )
         return (
@@ -167,6 +170,13 @@ def _linked(text: str) -> str:
 
 def _words(status: str) -> str:
     return str(status).replace("_", " ")
+
+
+def _where(result: NodeResult) -> str:
+    if result.from_attempt:
+        return f"in attempt {result.from_attempt}"
+    # dbt's threads are called "Thread-4 (worker)"; the word behind the number says nothing.
+    return escape((result.thread or "").partition(" (")[0])
 
 
 def _told(seconds: float) -> str:

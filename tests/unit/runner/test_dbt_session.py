@@ -1,6 +1,8 @@
 """The real dbt in this process: what it would run, and what is left out because it is done."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from runner.events import EventReader
 from runner.nodes import PlannedNode
 from runner.profile import BUILD_WAREHOUSE, PASSWORD_VARIABLE, profile_environment, write_profile
 from runner.run_spec import RunSpec, StepName, run_spec_from
-from tests.unit.runner.support import make_project
+from tests.unit.runner.support import REPOSITORY, make_project
 
 TEST_TOTAL = "test.shop.total_is_positive"
 UNIT_TEST = "unit_test.shop.orders.orders_keep_amounts"
@@ -141,13 +143,30 @@ def test_the_profile_holds_references_only(tmp_path: Path) -> None:
     assert "sslmode: verify-full" in text
 
 
-def test_no_second_process_is_started(session: DbtSession) -> None:
-    """A helper process of multiprocessing would inherit the environment, and with it the password."""
-    children = Path("/proc/self/task").glob("*/children")
-    commands = [Path(f"/proc/{pid}/cmdline").read_bytes() for path in children for pid in path.read_text().split()]
+_CHILDREN_AFTER_PARSING = """
+import sys
+from pathlib import Path
+from runner.run_spec import RunSpec
+from tests.unit.runner.test_dbt_session import parsed
 
-    assert session.manifest is not None
-    assert [command for command in commands if b"resource_tracker" in command] == []
+assert parsed(Path(sys.argv[1]), Path(sys.argv[2]), RunSpec()).manifest is not None
+print("children:", *[path.read_text() for path in Path("/proc/self/task").glob("*/children")])
+"""
+
+
+def test_no_second_process_is_started(tmp_path: Path) -> None:
+    """A helper process of multiprocessing would inherit the environment, and with it the password."""
+    make_project(tmp_path / "project")
+    # In a process of its own: other tests of this one may have started helpers for themselves.
+    done = subprocess.run(
+        [sys.executable, "-c", _CHILDREN_AFTER_PARSING, tmp_path / "project", tmp_path / "scratch"],
+        env={**os.environ, "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'container'}"},
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+    assert done.stdout.splitlines()[-1].split() == ["children:"]
 
 
 # b is built from a, once a's test has passed; e is an ephemeral model, which dbt never executes by itself.

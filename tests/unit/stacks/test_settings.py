@@ -80,6 +80,7 @@ def test_rejects_wrong_value_of_a_project(tiny_project: Path, field: str, value:
         ("name", "live_eu", "got 'live_eu'"),
         ("name", "live--eu", "got 'live--eu'"),
         ("name", "l" * 22, "1 to 21"),
+        ("name", "sandbox", "an analyst's own schema"),
         ("account", "12345678901", "12 digits, got '12345678901'"),
         ("account", 111111111111, "12 digits, got 111111111111"),
         ("account", "1111-1111-1111", "12 digits"),
