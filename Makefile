@@ -84,7 +84,7 @@ lint: setup ## ruff, hadolint, sqlfluff, yamllint, cfn-lint
 types: setup ## mypy --strict
 	@$(STEP) "mypy" $(BIN)/mypy
 	@$(BIN)/python -m local_cloud venv airflow-3
-	@$(STEP) "mypy of the DAGs, with Airflow" $(BIN)/mypy --python-executable $(call AIRFLOW_PYTHON,airflow-3) dags tests/airflow
+	@$(STEP) "mypy of the DAGs, with Airflow" $(BIN)/mypy --python-executable $(call AIRFLOW_PYTHON,airflow-3) dags/dag.py dags/dbt_on_fargate
 
 .PHONY: unit
 unit: setup ## Unit tests, template assertions and snapshots
