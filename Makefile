@@ -106,6 +106,14 @@ test-e2e: setup ## The main job over the real chain, on this machine
 	@$(BIN)/python -m local_cloud prepare
 	@$(BIN)/python -m pytest tests/e2e
 
+.PHONY: test-faults
+test-faults: setup ## Stop, kill and cut off 204 real runs at random moments; SEED=n replays one trial
+	@PYTHONPATH=container $(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED))
+
+.PHONY: test-faults-short
+test-faults-short: setup ## As many trials of `make test-faults` as a minute allows
+	@PYTHONPATH=container $(BIN)/python -m tests.faults --seconds 50
+
 .PHONY: fix
 fix: setup ## Apply what ruff and sqlfluff can fix
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format . && $(BIN)/sqlfluff fix --disable-progress-bar projects
