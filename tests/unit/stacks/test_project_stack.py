@@ -178,6 +178,7 @@ def test_container_is_told_where_credentials_are_never_what_they_are(app: cdk.Ap
         "bucket": "the-bucket",
         "schema": "analytics",
         "credentials": {"kind": "glue_connection", "connection_name": "warehouse"},
+        "stop_timeout_seconds": 120,
         "spec": {
             "steps": [
                 {"name": "source_freshness", "policy": "report_only"},
