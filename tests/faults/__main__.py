@@ -36,7 +36,9 @@ def main() -> int:
     seeds = [first] if arguments.seed is not None else list(range(first, first + arguments.trials))
     folder = (arguments.folder or Path(tempfile.mkdtemp(prefix="faults-"))).absolute()
     started = time.monotonic()
-    reports = _run(seeds, folder, lanes=min(arguments.lanes, len(seeds)), seconds=arguments.seconds)
+    work = _Lanes(seeds, folder, seconds=arguments.seconds)
+    work.run(min(arguments.lanes, len(seeds)))
+    reports = work.reports
     _print_table(reports, time.monotonic() - started)
     failed = [report for report in reports if report.violations]
     for report in failed:
@@ -51,48 +53,64 @@ def main() -> int:
     return 1 if failed or not reports else 0
 
 
-def _run(seeds: list[int], folder: Path, *, lanes: int, seconds: float | None) -> list[Report]:
-    """Run the trials of `seeds` in parallel lanes; what a lane raises is raised here."""
-    venv = REPOSITORY / ".local-cloud/venvs/emulator"
-    python = install_venv(venv, REPOSITORY / "local_cloud/emulator-requirements.txt")
-    waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
-    for seed in seeds:
-        waiting.put(seed)
-    reports: list[Report] = []
-    errors: list[BaseException] = []
-    stop_at = None if seconds is None else time.monotonic() + seconds
-    with AwsEndpoint(folder / "aws", python=python) as aws:
-        # The checks read the record with the runner's own client, past the proxy.
-        os.environ |= {
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{aws.port}",
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_DEFAULT_REGION": "eu-west-1",
-        }
+class _Lanes:
+    """Trials that run side by side, each lane on a machine of its own."""
 
-        def work(name: str) -> None:
+    def __init__(self, seeds: list[int], folder: Path, *, seconds: float | None) -> None:
+        self.reports: list[Report] = []
+        self._folder = folder
+        self._count = len(seeds)
+        self._errors: list[BaseException] = []
+        self._stop_at = None if seconds is None else time.monotonic() + seconds
+        self._waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
+        for seed in seeds:
+            self._waiting.put(seed)
+
+    def run(self, lanes: int) -> None:
+        """Run all trials; what a lane raises is raised here, once the others have ended in order."""
+        venv = REPOSITORY / ".local-cloud/venvs/emulator"
+        python = install_venv(venv, REPOSITORY / "local_cloud/emulator-requirements.txt")
+        with AwsEndpoint(self._folder / "aws", python=python) as aws:
+            # The checks read the record with the runner's own client, past the proxy.
+            os.environ |= {
+                "AWS_ENDPOINT_URL": f"http://127.0.0.1:{aws.port}",
+                "AWS_ACCESS_KEY_ID": "test",
+                "AWS_SECRET_ACCESS_KEY": "test",
+                "AWS_DEFAULT_REGION": "eu-west-1",
+            }
+            threads = [threading.Thread(target=self._work, args=(f"lane{number}", aws)) for number in range(lanes)]
+            for thread in threads:
+                thread.start()
             try:
-                with Machine(folder / name, aws=aws) as machine:
-                    reference = Reference(machine)
-                    while not waiting.empty() and not errors and (stop_at is None or time.monotonic() < stop_at):
-                        report = Trial(machine, reference, Plan.of(waiting.get())).run()
-                        reports.append(report)
-                        _print_progress(report, len(reports), len(seeds))
-                        run_id = f"seed-{report.plan.seed}"
-                        if report.violations:
-                            keep_evidence(machine, report, folder / "evidence" / run_id)
-                        machine.forget(run_id)
-            except BaseException as error:  # noqa: BLE001 - it is raised by the main thread
-                errors.append(error)
+                for thread in threads:
+                    thread.join()
+            except KeyboardInterrupt as interrupt:
+                self._errors.append(interrupt)
+                for thread in threads:
+                    thread.join()
+        if self._errors:
+            raise self._errors[0]
 
-        threads = [threading.Thread(target=work, args=(f"lane{number}",)) for number in range(lanes)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    if errors:
-        raise errors[0]
-    return reports
+    def _work(self, name: str, aws: AwsEndpoint) -> None:
+        try:
+            with Machine(self._folder / name, aws=aws) as machine:
+                reference = Reference(machine)
+                while self._goes_on():
+                    self._try(machine, reference, Plan.of(self._waiting.get()))
+        except BaseException as error:  # noqa: BLE001 - it is raised by the main thread
+            self._errors.append(error)
+
+    def _goes_on(self) -> bool:
+        is_late = self._stop_at is not None and time.monotonic() > self._stop_at
+        return not (self._waiting.empty() or self._errors or is_late)
+
+    def _try(self, machine: Machine, reference: Reference, plan: Plan) -> None:
+        report = Trial(machine, reference, plan).run()
+        self.reports.append(report)
+        _print_progress(report, len(self.reports), self._count)
+        if report.violations:
+            keep_evidence(machine, report, self._folder / "evidence" / f"seed-{plan.seed}")
+        machine.forget(f"seed-{plan.seed}")
 
 
 def _print_progress(report: Report, number: int, total: int) -> None:
