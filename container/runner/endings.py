@@ -27,8 +27,8 @@ class Endings:
     Waits, on a thread of its own, for a stop signal or the deadline, and sees to it that the run then ends in time.
 
     First the main thread is interrupted, so that dbt cancels its queries and returns; if it has not returned after a
-    third of the time that is left, `cancel_queries` is called; and before the stop timeout is over `conclude` is, on this
-    thread, and the process exits: whatever dbt, the warehouse or S3 do, the record says how the run ended.
+    third of the time that is left, `cancel_queries` is called; after two thirds `conclude` is, without the main thread; and
+    before the stop timeout is over the process exits, whatever dbt, the warehouse or S3 do.
 
     Signals are waited for and not handled: a handler runs on the main thread only once that is back from C code, which a
     hanging driver never is.
@@ -36,6 +36,8 @@ class Endings:
 
     def __init__(self, *, deadline_seconds: float, stop_timeout_seconds: float) -> None:
         self.reason: str | None = None
+        self.exit_code = ExitCode.DID_NOT_FINISH
+        """What a process that must go before its record is complete ends with: set once the outcome is known."""
         self.cancel_queries: Callable[[], None] = lambda: None
         self.conclude: Callable[[str, float], None] = lambda _reason, _seconds: None
         self._deadline_seconds = deadline_seconds
@@ -111,12 +113,16 @@ class Endings:
         self._returned.wait(max(0.0, stopped_at + time_for_it * 2 / 3 - time.monotonic()))
         if not self._returned.is_set():
             _LOG.error("dbt did not return within %.0f s, the run ends without it", time_for_it * 2 / 3)
-            self.conclude(self.reason, max(1.0, self._must_end_at - time.monotonic()))
-            leave(ExitCode.DID_NOT_FINISH)
+            left = max(1.0, self._must_end_at - time.monotonic())
+            # On a thread of its own too: S3 may be as silent as the warehouse.
+            conclusion = threading.Thread(target=self.conclude, args=(self.reason, left), name="conclude", daemon=True)
+            conclusion.start()
+            conclusion.join(left)
+            leave(self.exit_code)
         time.sleep(max(0.0, self._must_end_at - time.monotonic()))
         if not self._finished:
             _LOG.error("the end of the record could not be written in time")
-            leave(ExitCode.DID_NOT_FINISH)
+            leave(self.exit_code)
 
     def _wait_for_reason(self) -> str:
         while True:

@@ -198,7 +198,7 @@ class Run:
         """Publish, write the end of the record, and return the exit code; a second call only returns it."""
         with self._conclusion:
             if self._exit_code is None:
-                self._exit_code = _EXIT_CODES[outcome]
+                self._exit_code = self._endings.exit_code = _EXIT_CODES[outcome]
                 if self._record is not None and self._ledger is not None:
                     seconds = self._endings.seconds_left(within_seconds)
                     self._write_the_end(self._record, self._ledger, outcome, reason, seconds)

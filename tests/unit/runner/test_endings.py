@@ -179,6 +179,42 @@ def test_leaves_when_the_end_of_the_record_hangs() -> None:
     assert seconds < 7
 
 
+def test_leaves_when_dbt_hangs_and_the_conclusion_too() -> None:
+    """A warehouse and an S3 that are both silent do not keep the process until it is killed."""
+    process = start(
+        """
+        endings.conclude = lambda reason, seconds: time.sleep(60)
+        with endings.interruptible():
+            ready = False
+            while True:
+                try:
+                    ready = ready or say(ready=True) or True
+                    time.sleep(60)
+                except KeyboardInterrupt:
+                    continue
+        """
+    )
+    process.send_signal(signal.SIGTERM)
+
+    code, _, seconds = end(process)
+    assert code == 2
+    assert seconds < 7
+
+
+def test_a_stop_while_the_record_is_ended_does_not_change_how_the_run_ended() -> None:
+    """The outcome of the data run stands, though S3 takes its record no more."""
+    process = start(
+        """
+        endings.exit_code = ExitCode.SUCCESS
+        say(ready=True)
+        time.sleep(60)
+        """
+    )
+    process.send_signal(signal.SIGTERM)
+
+    assert end(process)[0] == 0
+
+
 def test_the_process_that_is_given_no_settings_says_so_in_one_line(tmp_path: Path) -> None:
     """Exit code 2, one JSON line, and no traceback."""
     done = subprocess.run(
