@@ -96,7 +96,10 @@ class _Lanes:
             with Machine(self._folder / name, aws=aws) as machine:
                 reference = Reference(machine)
                 while self._goes_on():
-                    self._try(machine, reference, Plan.of(self._waiting.get()))
+                    self._try(machine, reference, Plan.of(self._waiting.get_nowait()))
+        except queue.Empty:
+            # Another lane has taken the last one.
+            return
         except BaseException as error:  # noqa: BLE001 - it is raised by the main thread
             self._errors.append(error)
 

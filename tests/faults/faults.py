@@ -139,6 +139,11 @@ def _warehouse_silent_and_sigterm(context: Context) -> None:
     context.send(signal.SIGTERM)
 
 
+def _all_silent_and_sigterm(context: Context) -> None:
+    context.s3(Mode.SILENT, None)
+    _warehouse_silent_and_sigterm(context)
+
+
 def _sigterm_and_sigkill(context: Context) -> None:
     context.send(signal.SIGTERM)
     context.wait(context.random.uniform(0.0, 2.0))
@@ -178,6 +183,7 @@ FAULTS: dict[str, Callable[[Context], None]] = {
     "S3 loses answers": _s3_loses_answers,
     "S3 gone, then SIGTERM": _s3_gone_and_sigterm,
     "warehouse silent, then SIGTERM": _warehouse_silent_and_sigterm,
+    "all silent, then SIGTERM": _all_silent_and_sigterm,
     "SIGTERM, then SIGKILL": _sigterm_and_sigkill,
     "S3 cut, then SIGKILL": _s3_cut_and_sigkill,
     "warehouse cut, then SIGTERM": _warehouse_cut_and_sigterm,
