@@ -1,6 +1,7 @@
 """What the local cloud has to know of the settings that it deploys."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -40,7 +41,14 @@ def read_local_settings(project_path: Path | None = None) -> LocalSettings:
     if project_path is not None:
         command.append(str(project_path))
     done = subprocess.run(
-        command, cwd=_REPOSITORY_ROOT, check=False, capture_output=True, text=True, start_new_session=True
+        command,
+        cwd=_REPOSITORY_ROOT,
+        # The pinned Node lies beside this Python; jsii complains about others.
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"},
+        check=False,
+        capture_output=True,
+        text=True,
+        start_new_session=True,
     )
     if done.returncode != 0:
         raise WrongSettingsError(done.stderr.strip())
