@@ -65,7 +65,7 @@ clean: ## Stop the local cloud and delete everything that git ignores
 AIRFLOWS := airflow-3 airflow-2
 
 .PHONY: test
-test: check test-local-cloud test-airflow test-e2e ## All tests: checks, unit tests, Airflow 3 and 2, and the whole chain on this machine
+test: check test-local-cloud test-faults-short test-airflow test-e2e ## All tests: checks, unit tests, Airflow 3 and 2, and the whole chain on this machine
 
 .PHONY: check
 check: setup lint types unit ## Lint, types, unit tests and snapshots: a minute or two
