@@ -13,7 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Protocol
 
-from runner import log
+from runner import log, savings
 from runner.dbt_types import DbtObject
 from runner.log import SCRUBBER
 from runner.nodes import PlannedNode
@@ -134,6 +134,7 @@ class DbtSession:
         if not result.success:
             raise ParseError(f"the project does not parse: {_words(result)}")
         self.manifest = result.result
+        savings.keep_what_is_there()
 
     def defer_to(self, state_folder: Path) -> None:
         """Resolve what is not selected against the manifest in `state_folder`."""
@@ -259,8 +260,10 @@ def load() -> None:
     locks = SimpleNamespace(Lock=threading.Lock, RLock=threading.RLock)
     dbt.mp_context._MP_CONTEXT = locks  # type: ignore[assignment]  # noqa: SLF001 - there is no other way
 
-    import dbt.adapters.redshift  # noqa: PLC0415 - see _invoke
-    import dbt.cli.main  # noqa: PLC0415 - see _invoke
+    with savings.without_collections():
+        import dbt.adapters.redshift  # noqa: PLC0415 - see _invoke
+        import dbt.cli.main  # noqa: PLC0415 - see _invoke
+    savings.apply()
 
 
 @contextlib.contextmanager
