@@ -84,8 +84,9 @@ class _Lanes:
             try:
                 for thread in threads:
                     thread.join()
-            except KeyboardInterrupt as interrupt:
-                self._errors.append(interrupt)
+            except KeyboardInterrupt:
+                # The trials under way end in order, and what is known by then is told.
+                self._stop_at = time.monotonic()
                 for thread in threads:
                     thread.join()
         if self._errors:
