@@ -4,12 +4,14 @@ import contextlib
 import json
 import statistics
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 _ROOT = Path("/sys/fs/cgroup")
 _SECONDS_BETWEEN_SAMPLES = 0.05
+_SECONDS_UNTIL_EMPTY = 20.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,12 +110,19 @@ class ControlGroup:
         return list({(_ROOT / name).resolve() / self.parent.lstrip("/") for name in ("cpu", "cpuacct", "memory")})
 
     def _remove(self) -> None:
+        """Remove the group once the last of the engine's own processes has left it."""
+        deadline = time.monotonic() + _SECONDS_UNTIL_EMPTY
         # An engine uses further controllers and leaves its folder there.
-        for folder in [*self._folders(), *_ROOT.glob(f"*{self.parent}")]:
-            for child in sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True):
-                child.rmdir()
-            if folder.exists():
-                folder.rmdir()
+        for folder in {*self._folders(), *_ROOT.glob(f"*{self.parent}")}:
+            while folder.exists():
+                try:
+                    for child in sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True):
+                        child.rmdir()
+                    folder.rmdir()
+                except OSError:
+                    if time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.05)
 
 
 def _fields(file: Path) -> dict[str, int]:
