@@ -113,7 +113,7 @@ def start_and_deploy(cloud: LocalCloud, steps: Steps, choice: Choice) -> Deploye
         try:
             with steps.step("cdk bootstrap") as step:
                 cloud.cdk().bootstrap(choice.settings.account, choice.settings.region, say=step.say)
-            deploy(cloud, steps, choice)
+            deploy(cloud, steps, choice, is_first=True)
             airflow.result()
         except BaseException:
             # Nobody waits for an Airflow that starts for nothing.
@@ -125,17 +125,17 @@ def start_and_deploy(cloud: LocalCloud, steps: Steps, choice: Choice) -> Deploye
     return deployed
 
 
-def deploy(cloud: LocalCloud, steps: Steps, choice: Choice) -> None:
-    """Deploy what the app of `choice` says now."""
+def deploy(cloud: LocalCloud, steps: Steps, choice: Choice, *, is_first: bool) -> None:
+    """
+    Deploy what the app of `choice` says now.
+
+    The first deployment asks the CLI not to build images before it has deployed the stack that holds their registry.
+    """
+    flags = ["--asset-prebuild=false"] if is_first else []
     title = f"cdk deploy '{choice.settings.environment}/**' (synthesize, build the image, push, deploy)"
     with steps.step(title) as step:
         cloud.cdk(choice.app).run(
-            "deploy",
-            f"{choice.settings.environment}/**",
-            "--asset-prebuild=false",
-            "--require-approval",
-            "never",
-            say=step.say,
+            "deploy", f"{choice.settings.environment}/**", *flags, "--require-approval", "never", say=step.say
         )
 
 
@@ -145,7 +145,7 @@ def run_demo(*, project_path: Path | None, raw_sql: Path | None, keep: bool) -> 
     started = time.monotonic()
     with Steps() as steps, LocalCloud(steps=steps) as cloud:
         steps.console.print(f"dbt project [bold]{choice.settings.project}[/] at {choice.settings.project_path}\n")
-        deployed = start_and_deploy(cloud, steps, choice)
+        deployed = start_and_deploy(cloud, steps, choice, is_first=True)
         with steps.step(f"Airflow runs {deployed.dag_id}") as step:
             state, attempt = deployed.run(step)
             step.say("")

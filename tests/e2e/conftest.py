@@ -36,7 +36,7 @@ class Story:
 
     def deploy_again(self) -> None:
         """Deploy the project as its files are now and wait until Airflow has the new DAG."""
-        deploy(self.cloud, self.steps, self.choice)
+        deploy(self.cloud, self.steps, self.choice, is_first=False)
         self.deployed = DeployedProject(self.cloud, self.choice.settings)
         self.cloud.airflow.wait_for_sync()
 
