@@ -145,7 +145,7 @@ def run_demo(*, project_path: Path | None, raw_sql: Path | None, keep: bool) -> 
     started = time.monotonic()
     with Steps() as steps, LocalCloud(steps=steps) as cloud:
         steps.console.print(f"dbt project [bold]{choice.settings.project}[/] at {choice.settings.project_path}\n")
-        deployed = start_and_deploy(cloud, steps, choice, is_first=True)
+        deployed = start_and_deploy(cloud, steps, choice)
         with steps.step(f"Airflow runs {deployed.dag_id}") as step:
             state, attempt = deployed.run(step)
             step.say("")
