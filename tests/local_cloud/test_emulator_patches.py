@@ -4,12 +4,15 @@ Each patch of the emulator: what it promises, and that the stock emulator still 
 Most tests compare one observation of both emulators. When the stock one learns the right answer, the test fails and the patch can go.
 """
 
+import base64
 import functools
 import io
 import json
 import re
 import subprocess
 import time
+import urllib.error
+import urllib.request
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -172,8 +175,14 @@ def test_templates_may_have_more_types(
     assert (created, resource_type in deploy(stock, unique, resources)["status"]) == ("CREATE_COMPLETE", True)
 
 
-def test_bucket_deployment_fills_and_prunes(aws: Aws, stock: Aws, unique: str) -> None:
-    """Files arrive with deploy-time values filled in, what is no longer deployed goes, and no function is needed for it."""
+def test_bucket_deployment_fills_and_prunes(aws: Aws, stock: Aws, unique: str, role: RoleMaker) -> None:
+    """Files arrive with deploy-time values filled in, what is no longer deployed goes, and the function need not run for it."""
+    bucket = f"arn:aws:s3:::{unique}"
+    grants = (
+        {"Action": "s3:GetObject", "Resource": f"{bucket}-from/asset.zip"},
+        {"Action": ["s3:PutObject", "s3:DeleteObject"], "Resource": f"{bucket}-to/dags/*"},
+        {"Action": "s3:ListBucket", "Resource": f"{bucket}-to"},
+    )
 
     def deployed(where: Aws) -> object:
         s3 = where.client("s3")
@@ -186,7 +195,10 @@ def test_bucket_deployment_fills_and_prunes(aws: Aws, stock: Aws, unique: str) -
         s3.put_object(Bucket=f"{unique}-to", Key="dags/old.json", Body=b"")
         s3.put_object(Bucket=f"{unique}-to", Key="other/kept.json", Body=b"")
         properties = {
-            "ServiceToken": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:none",
+            # The stock emulator would wait for the function's answer for minutes.
+            "ServiceToken": function(where, role(where, *grants, trusts="lambda.amazonaws.com"))
+            if where is aws
+            else f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:none",
             "SourceBucketNames": [f"{unique}-from"],
             "SourceObjectKeys": ["asset.zip"],
             "SourceMarkers": [{"<<marker:1>>": 'the "main" one'}],
@@ -208,6 +220,88 @@ def test_bucket_deployment_fills_and_prunes(aws: Aws, stock: Aws, unique: str) -
     files = ["dags/a.json", "other/kept.json"]
     expected = (files, {"cluster": 'the "main" one'}, "no-cache", "application/json")
     assert (expected, "CREATE_FAILED") == (deployed(aws), deployed(stock))
+
+
+def test_rejects_a_deployment_that_its_functions_role_may_not_do(aws: Aws, unique: str, role: RoleMaker) -> None:
+    """A bucket deployment does what the policies of its function's role allow and no more."""
+    for name in ("from", "to"):
+        aws.client("s3").create_bucket(
+            Bucket=f"{unique}-{name}", CreateBucketConfiguration={"LocationConstraint": REGION}
+        )
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("a.json", "{}")
+    aws.client("s3").put_object(Bucket=f"{unique}-from", Key="asset.zip", Body=packed.getvalue())
+    reads = {"Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{unique}-from/*"}
+    properties = {
+        "ServiceToken": function(aws, role(aws, reads, trusts="lambda.amazonaws.com")),
+        "SourceBucketNames": [f"{unique}-from"],
+        "SourceObjectKeys": ["asset.zip"],
+        "DestinationBucketName": f"{unique}-to",
+    }
+
+    answer = deploy(aws, unique, {"D": {"Type": "Custom::CDKBucketDeployment", "Properties": properties}})
+
+    assert answer["status"] == "CREATE_FAILED"
+
+
+def function(where: Aws, role_arn: str) -> str:
+    """A function that never runs, with this role; returns its ARN."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("index.py", "")
+    made = where.client("lambda").create_function(
+        FunctionName=role_arn.rpartition("/")[2],
+        Runtime="python3.13",
+        Handler="index.handler",
+        Role=role_arn,
+        Code={"ZipFile": packed.getvalue()},
+    )
+    return str(made["FunctionArn"])
+
+
+@pytest.mark.parametrize(
+    ("granted", "expected"),
+    [
+        (["ecr:GetAuthorizationToken", "ecr:InitiateLayerUpload"], "202, stock 202"),
+        (["ecr:GetAuthorizationToken"], "403, stock 202"),
+    ],
+)
+def test_docker_protocol_is_authorized(
+    aws: Aws, stock: Aws, unique: str, role: RoleMaker, granted: list[str], expected: str
+) -> None:
+    """A push needs the permissions of the one who asked for the password that it is made with."""
+
+    def start_upload(where: Aws) -> int:
+        where.client("ecr").create_repository(repositoryName=unique)
+        pusher = where.assume(role(where, {"Action": granted, "Resource": "*"}))
+        token = pusher.client("ecr").get_authorization_token()["authorizationData"][0]["authorizationToken"]
+        return upload_status(where, unique, f"Basic {token}")
+
+    assert f"{start_upload(aws)}, stock {start_upload(stock)}" == expected
+
+
+def test_rejects_a_push_without_a_password(aws: Aws, unique: str) -> None:
+    """Nobody writes into the registry without a name, or with a password that the registry did not give."""
+    aws.client("ecr").create_repository(repositoryName=unique)
+    guessed = base64.b64encode(b"AWS:guessed").decode()
+
+    assert (upload_status(aws, unique, None), upload_status(aws, unique, f"Basic {guessed}")) == (401, 403)
+
+
+def upload_status(where: Aws, repository: str, authorization: str | None) -> int:
+    """The status of the answer to the first request of a push."""
+    request = urllib.request.Request(  # noqa: S310 -- an http address on loopback
+        f"{where.endpoint_url}/v2/{repository}/blobs/uploads/",
+        method="POST",
+        data=b"",
+        headers={"Authorization": authorization} if authorization else {},
+    )
+    try:
+        with urllib.request.urlopen(request) as answer:  # noqa: S310 -- see above
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
 
 
 def test_bucket_that_deletes_its_objects_is_emptied(aws: Aws, unique: str) -> None:

@@ -1,5 +1,6 @@
 """Tasks run in real containers and end as they do on Fargate."""
 
+import base64
 import functools
 import json
 import re
@@ -115,7 +116,9 @@ class Tasks:
 def published(aws: Aws, engine: ContainerEngine, image: str) -> None:
     """The test's image in the emulator's registry."""
     aws.client("ecr").create_repository(repositoryName="test")
-    engine.push(image, f"{aws.endpoint_url.removeprefix('http://')}/test:1", user="AWS", password="x")
+    token = aws.client("ecr").get_authorization_token()["authorizationData"][0]["authorizationToken"]
+    user, _, password = base64.b64decode(token).decode().partition(":")
+    engine.push(image, f"{aws.endpoint_url.removeprefix('http://')}/test:1", user=user, password=password)
 
 
 @pytest.fixture

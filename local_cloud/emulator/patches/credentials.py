@@ -35,7 +35,7 @@ def apply() -> None:
             grant = _grants.get(path.removeprefix(_ENDPOINT))
             if grant is None or headers.get("authorization") != grant.authorization:
                 return _answer(403, {"code": "AccessDenied", "message": "no credentials for this token"})
-            return _answer(200, _session(grant))
+            return _answer(200, role_session(grant.role_arn, grant.task_arn.rsplit("/", 1)[-1]))
 
         return handle_request
 
@@ -58,21 +58,17 @@ def revoke(task_arn: str) -> None:
         del _grants[key]
 
 
-def _port() -> str:
-    return os.environ["GATEWAY_PORT"]
-
-
-def _session(granted: _Grant) -> Json:
-    account, role = granted.role_arn.split(":")[4], granted.role_arn.rsplit("/", 1)[-1]
-    task_id = granted.task_arn.rsplit("/", 1)[-1]
+def role_session(role_arn: str, name: str) -> Json:
+    """Temporary credentials of a role, in the form in which a container gets them; `name` is the session's."""
+    account, role = role_arn.split(":")[4], role_arn.rsplit("/", 1)[-1]
     key = f"ASIA{secrets.token_hex(8).upper()}"
     secret, token = secrets.token_hex(20), secrets.token_hex(40)
     expiration = time.time() + _LIFETIME_SECONDS
     sts.register_session(
         key,
         {
-            "Arn": f"arn:aws:sts::{account}:assumed-role/{role}/{task_id}",
-            "UserId": f"AROA{role.upper()[:16]}:{task_id}",
+            "Arn": f"arn:aws:sts::{account}:assumed-role/{role}/{name}",
+            "UserId": f"AROA{role.upper()[:16]}:{name}",
             "SecretAccessKey": secret,
             "SessionToken": token,
             "AccountId": account,
@@ -83,9 +79,13 @@ def _session(granted: _Grant) -> Json:
         "AccessKeyId": key,
         "SecretAccessKey": secret,
         "Token": token,
-        "RoleArn": granted.role_arn,
+        "RoleArn": role_arn,
         "Expiration": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(expiration)),
     }
+
+
+def _port() -> str:
+    return os.environ["GATEWAY_PORT"]
 
 
 def _answer(status: int, document: Json) -> Response:

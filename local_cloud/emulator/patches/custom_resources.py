@@ -4,10 +4,12 @@ import io
 import json
 import mimetypes
 import zipfile
+from typing import Any
 
 from botocore.exceptions import ClientError
 
-from local_cloud.emulator.patches.root_client import root_client
+from local_cloud.emulator.patches.clients import role_client, root_client
+from local_cloud.emulator.patches.iam import role_allows
 from local_cloud.emulator.patches.stock import Json, StockEmulatorChangedError, provisioners, responses
 
 Created = tuple[str, Json]
@@ -19,6 +21,7 @@ def apply() -> None:
 
     BucketDeployment's function needs a layer with the AWS CLI, which cannot be downloaded everywhere, and the function that
     empties buckets never reports back in the stock emulator, so that a stack with either would hang until its time-out.
+    What BucketDeployment does is done as its function's role, so that a grant that is missing fails here, too.
     """
     for resource_type in ("Custom::CDKBucketDeployment", "Custom::S3AutoDeleteObjects"):
         if resource_type in provisioners._RESOURCE_HANDLERS:
@@ -33,7 +36,7 @@ def apply() -> None:
         "create": lambda logical_id, _props, _stack_name: (f"empties-{logical_id}", {}),
         "update": lambda physical_id, _old_props, _new_props, _stack_name, logical_id=None: (physical_id, {}),  # noqa: ARG005 -- the emulator passes it by name
         "update_with_logical_id": True,
-        "delete": lambda _physical_id, props: _delete_objects(props["BucketName"], prefix=""),
+        "delete": lambda _physical_id, props: _empty(props["BucketName"]),
     }
 
 
@@ -50,13 +53,13 @@ def _update_deployment(
     old, new = _destination(old_props), _destination(new_props)
     # As CDK's function does: what lay at an earlier destination goes unless it is to be kept.
     if old != new and not _is_true(new_props.get("RetainOnDelete", "true")):
-        _delete_objects(*old)
+        _remove(_s3_of_function(new_props), *old)
     return physical_id, _deployment_attributes(new_props)
 
 
 def _delete_deployment(_physical_id: str, props: Json) -> None:
     if not _is_true(props.get("RetainOnDelete", "true")):
-        _delete_objects(*_destination(props))
+        _remove(_s3_of_function(props), *_destination(props))
 
 
 def _deployment_attributes(props: Json) -> Json:
@@ -71,7 +74,7 @@ def _destination(props: Json) -> tuple[str, str]:
 
 
 def _deploy(props: Json) -> None:
-    s3 = root_client("s3")
+    s3 = _s3_of_function(props)
     bucket, prefix = _destination(props)
     deployed = set()
     for number, (source_bucket, source_key) in enumerate(
@@ -123,10 +126,29 @@ def _files(archive: bytes, key: str, *, extract: bool) -> dict[str, bytes]:
         return {name: packed.read(name) for name in packed.namelist() if not name.endswith("/")}
 
 
-def _delete_objects(bucket: str, prefix: str) -> None:
+def _s3_of_function(props: Json) -> Any:  # noqa: ANN401 -- botocore has no types here
+    """S3 as the role of the function that does the deployment; the function's log is written first, as Lambda does."""
+    function = root_client("lambda").get_function_configuration(FunctionName=props["ServiceToken"])
+    name, role = function["FunctionName"], function["Role"]
+    group = function.get("LoggingConfig", {}).get("LogGroup") or f"/aws/lambda/{name}"
+    stream = f"arn:aws:logs:{responses.get_region()}:{responses.get_account_id()}:log-group:{group}:log-stream:{name}"
+    for action in ("logs:CreateLogStream", "logs:PutLogEvents"):
+        # A function that may not log runs all the same.
+        role_allows(role, action, stream, session=name)
+    return role_client("s3", role, session=name)
+
+
+def _remove(s3: Any, bucket: str, prefix: str) -> None:  # noqa: ANN401 -- botocore has no types here
+    """What `aws s3 rm --recursive` does."""
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        for found in page.get("Contents", []):
+            s3.delete_object(Bucket=bucket, Key=found["Key"])
+
+
+def _empty(bucket: str) -> None:
     s3 = root_client("s3")
     try:
-        for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix):
+        for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
             for found in page.get("Versions", []) + page.get("DeleteMarkers", []):
                 s3.delete_object(Bucket=bucket, Key=found["Key"], VersionId=found["VersionId"])
     except ClientError as error:

@@ -87,6 +87,32 @@ def caller_may(action: str, resource: str, context: Mapping[str, str]) -> bool:
     return denied is None
 
 
+def caller_access_key_id() -> str:
+    """The access key of the request that is being served; empty for the account's root user."""
+    return iam_evaluator._verified_key.get() or ""
+
+
+def key_allows(access_key_id: str, action: str, resource: str) -> bool:
+    """Whether who signed with this key before may do `action` now, in a request that is not signed; the decision is recorded."""
+    principal = iam_evaluator.resolve_principal(access_key_id, responses.get_account_id())
+    if getattr(principal, "policies", None) is None:
+        # Nobody that is known, or the account's root user.
+        return not hasattr(principal, "code")
+    question = iam_evaluator.EvalContext(
+        principal_arn=principal.arn,
+        principal_type=principal.type,
+        principal_account=principal.account,
+        action=action,
+        resource_arn=resource,
+        region=responses.get_region(),
+        service_context={},
+        principal_keys=principal.keys,
+    )
+    decision = iam_evaluator.evaluate(question, principal.policies, *principal.limits).decision
+    record_decision(principal.arn, action, resource, decision)
+    return bool(decision == "Allow")
+
+
 def record_decision(principal: str, action: str, resource: str, decision: str) -> None:
     """Append one decision to the log of this emulator."""
     line = {

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from local_cloud.emulator.patches.root_client import root_client
+from local_cloud.emulator.patches.clients import root_client
 from local_cloud.emulator.patches.stock import Json, StockEmulatorChangedError, provisioners, replace, stacks
 
 Created = tuple[str, Json]
