@@ -12,8 +12,7 @@ from runner.clock import now
 from runner.outcome import DONE, NodeStatus
 from runner.record import AttemptRecord
 
-KEPT_SQL = frozenset({NodeStatus.ERROR, NodeStatus.FAIL, NodeStatus.WARN})
-"""The endings for which the SQL that was sent is kept beside the record."""
+_TOLD_IN_FULL = frozenset({NodeStatus.ERROR, NodeStatus.FAIL, NodeStatus.WARN})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,7 +45,14 @@ class NodeResult:
     """The SQL that was sent, for the report; the record holds it as a file if the node failed."""
     attached_node: str | None = None
     from_attempt: int | None = None
+    cut_off: bool = False
+    """Whether a node that was not run had begun: the stop came in the middle of it."""
     ended_at: str = ""
+
+    @property
+    def is_told_in_full(self) -> bool:
+        """Whether message and SQL of it stand in the report, and its SQL beside the record."""
+        return self.status in _TOLD_IN_FULL or self.cut_off
 
 
 class NodeLedger:
@@ -113,29 +119,35 @@ class NodeLedger:
             failures=result.failures,
             attached_node=result.attached_node or (planned.attached_node if planned else None),
             from_attempt=result.from_attempt,
+            cut_off=result.cut_off or None,
         )
 
     def _compiled_path(self, result: NodeResult) -> str | None:
-        has_file = result.compiled_code is not None and result.status in KEPT_SQL
+        has_file = result.compiled_code is not None and result.is_told_in_full
         return compiled_path(result.step, result.unique_id) if has_file else None
 
-    def close(self, step: str, *, interrupted_by: str | None = None) -> None:
-        """End each node of `step` that has no result yet: cut off if it had been started, not run otherwise."""
+    def close(self, step: str, *, because: str | None = None, stopped: bool = False) -> None:
+        """
+        End each node of `step` that has no result yet.
+
+        One that had begun is an error, unless the run was `stopped`: then nothing is wrong with it.
+        """
         with self._lock:
             planned = self._planned.get(step, {})
             open_nodes = [node for unique_id, node in planned.items() if unique_id not in self._results[step]]
         for node in open_nodes:
             started = (step, node.unique_id) in self._started
-            reason = interrupted_by or "dbt ended before it"
+            reason = because or "dbt ended before it"
             self.finished(
                 NodeResult(
                     unique_id=node.unique_id,
                     resource_type=node.resource_type,
                     name=node.name,
                     step=step,
-                    status=NodeStatus.ERROR if started else NodeStatus.NOT_RUN,
+                    status=NodeStatus.ERROR if started and not stopped else NodeStatus.NOT_RUN,
                     message=f"cut off while it ran: {reason}" if started else f"not run: {reason}",
                     attached_node=node.attached_node,
+                    cut_off=started and stopped,
                     ended_at=now(),
                 )
             )
@@ -199,5 +211,6 @@ def _as_json(result: NodeResult) -> dict[str, Any]:
         "step": result.step,
         "seconds": round(result.seconds, 3),
         "from_attempt": result.from_attempt,
+        "cut_off": result.cut_off or None,
     }
     return {name: value for name, value in fields.items() if value is not None}

@@ -76,9 +76,10 @@ class _StepObserver:
         entry = node_result(result, step=self._step)
         if self._endings.reason and entry.status is NodeStatus.ERROR:
             # Its session was ended under it; what the driver says about that is not the cause.
-            entry = replace(entry, message=f"cut off while it ran: {self._endings.reason}")
+            message = f"cut off while it ran: {self._endings.reason}"
+            entry = replace(entry, status=NodeStatus.NOT_RUN, cut_off=True, message=message)
         planned = entry.unique_id in self._ledger.planned(self._step)
-        if planned or (entry.resource_type == "operation" and entry.status is NodeStatus.ERROR):
+        if planned or (entry.resource_type == "operation" and (entry.cut_off or entry.status is NodeStatus.ERROR)):
             self._ledger.finished(entry)
 
 
@@ -148,8 +149,9 @@ class Pipeline:
         result = self._invoke(step)
         self._events.step = None
         reason = self._endings.reason
-        interrupted = reason is not None and result.outcome is Outcome.ERROR
-        self._ledger.close(step.name.value, interrupted_by=reason if interrupted else result.message)
+        cut_off = any(entry.cut_off for entry in self._ledger.results(step.name.value))
+        interrupted = reason is not None and (result.outcome is Outcome.ERROR or cut_off)
+        self._ledger.close(step.name.value, because=reason if interrupted else result.message, stopped=interrupted)
         self._keep_artifacts(step, number)
         self._sample_failed_rows(step)
         outcome, message = (Outcome.INTERRUPTED, reason) if interrupted else self._judge(step, result)
@@ -170,7 +172,7 @@ class Pipeline:
         """End the step that is under way, while the main thread hangs in it."""
         if self._begun is not None:
             step, number, started = self._begun
-            self._ledger.close(step.name.value, interrupted_by=reason)
+            self._ledger.close(step.name.value, because=reason, stopped=True)
             self._end_step(step, number, Outcome.INTERRUPTED, time.monotonic() - started, reason)
 
     def _invoke(self, step: Step) -> StepResult:
@@ -195,7 +197,7 @@ class Pipeline:
                 self._ledger.plan(step.name.value, self._session.plan(step.name))
             except RunnerError as error:
                 _LOG.warning("the nodes of the skipped step %s are not known: %s", step.name.value, error)
-        self._ledger.close(step.name.value, interrupted_by=because)
+        self._ledger.close(step.name.value, because=because)
         self._end_step(step, number, Outcome.SKIPPED, 0.0, because)
 
     def _judge(self, step: Step, result: StepResult) -> tuple[Outcome, str | None]:

@@ -19,7 +19,6 @@ _ORDER = (
     NodeStatus.NOT_RUN,
     NodeStatus.SUCCESS,
 )
-_TOLD_IN_FULL = frozenset({NodeStatus.ERROR, NodeStatus.FAIL, NodeStatus.WARN})
 _FAILED = frozenset({NodeStatus.ERROR, NodeStatus.FAIL})
 _STYLE = """
 :root { color-scheme: light dark; --good: #1a7f37; --warn: #9a6700; --bad: #cf222e; --dim: #6e7781; --line: #d0d7de; --soft: #f6f8fa }
@@ -80,7 +79,7 @@ class Report:
         return "\n".join(part for part in parts if part)
 
     def _failures(self) -> str:
-        told = [result for result in _sorted(self.results) if result.status in _TOLD_IN_FULL]
+        told = [result for result in _sorted(self.results) if result.is_told_in_full]
         sections = []
         for result in told:
             kind, failures = (

@@ -25,7 +25,7 @@ from runner.fingerprint import code_fingerprint, combined
 from runner.headline import headline
 from runner.log import SCRUBBER
 from runner.metrics import metric_lines, write_metrics
-from runner.nodes import KEPT_SQL, NodeLedger, compiled_path
+from runner.nodes import NodeLedger, compiled_path
 from runner.outcome import ExitCode, Outcome, RunnerError, SettingsError
 from runner.parse_cache import ParseCache
 from runner.pipeline import Pipeline
@@ -376,7 +376,7 @@ def _sql_uploads(ledger: NodeLedger, folder: str) -> list[Upload]:
     return [
         Upload(key=f"{folder}{compiled_path(result.step, result.unique_id)}", source=result.compiled_code.encode())
         for result in ledger.results()
-        if result.compiled_code is not None and result.status in KEPT_SQL
+        if result.compiled_code is not None and result.is_told_in_full
     ]
 
 

@@ -1,6 +1,6 @@
 """The steps of a run, and what the ending of each means for the others, with a session that acts as it is told."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -36,6 +36,7 @@ class Session:
         self.manifest = SimpleNamespace(nodes={})
         self.steps = steps
         self.docs_compiled: bool | None = None
+        self.stop: Callable[[], None] = lambda: None
 
     def plan(self, step: StepName) -> list[PlannedNode]:
         """Return the nodes of a step."""
@@ -44,7 +45,7 @@ class Session:
         return [PlannedNode(unique_id=f"model.{name}", resource_type="model", name=name) for name, _ in nodes]
 
     def run(self, step: StepName, *, done: frozenset[str], observer: Observer) -> StepResult:
-        """Tell the observer of each node, but for those that are done, and of none beyond an "interrupt"."""
+        """Tell the observer of each node, but for those that are done, and of none that is "never reached"."""
         nodes = self.steps[step]
         if isinstance(nodes, str):
             return StepResult(outcome=Outcome.ERROR, message=nodes, results=())
@@ -54,8 +55,16 @@ class Session:
             if f"model.{name}" in done or status == "never reached":
                 continue
             observer.started(f"model.{name}")
-            bad = bad or status in {"error", "fail", "skipped"}
-            observer.finished(dbt_result(name, status))
+            if status == "never ends":
+                break
+            if status == "stopped in it":
+                self.stop()
+                return StepResult(outcome=Outcome.ERROR, message="interrupted", results=())
+            if status == "stopped, then error":
+                self.stop()
+            ended = status.removeprefix("stopped, then ")
+            bad = bad or ended in {"error", "fail", "skipped"}
+            observer.finished(dbt_result(name, ended))
         return StepResult(outcome=Outcome.FAILED if bad else Outcome.SUCCESS, message=None, results=())
 
     def generate_docs(self, *, compile_nodes: bool) -> StepResult:
@@ -95,8 +104,10 @@ def ran(
     endings = Endings(deadline_seconds=60, stop_timeout_seconds=30)
     endings.reason = stopped
     (tmp_path / "target").mkdir()
+    session = Session(tmp_path / "target", steps)
+    session.stop = lambda: setattr(endings, "reason", "SIGTERM was received")
     pipeline = Pipeline(
-        session=cast("DbtSession", Session(tmp_path / "target", steps)),
+        session=cast("DbtSession", session),
         steps=run_spec_from(("run", {"steps": order or list(steps)})).steps,
         record=cast("AttemptRecord", record),
         ledger=ledger,
@@ -161,6 +172,35 @@ def test_success_is_not_believed_while_a_node_is_not_done(tmp_path: Path) -> Non
 def test_some_batches_of_a_microbatch_model_are_not_all(tmp_path: Path) -> None:
     """A partial success is an error: the model is not done."""
     assert statuses(ran(tmp_path, {"build": [("a", "partial success")]})[1]) == {"a": "error"}
+
+
+@pytest.mark.parametrize("how", ["stopped in it", "stopped, then error"])
+def test_a_node_that_a_stop_cuts_off_is_not_run(tmp_path: Path, how: str) -> None:
+    """Nothing is wrong with it: it is told from an error, and from what had not begun, and the step was interrupted."""
+    steps = {"build": [("a", "success"), ("b", how), ("c", "never reached")]}
+    pipeline, ledger, record = ran(tmp_path, steps)
+
+    assert outcomes(pipeline) == {"build": "interrupted"}
+    assert statuses(ledger) == {"a": "success", "b": "not_run", "c": "not_run"}
+    ended = [event for event in record.events if event["type"] == "node_finished"]
+    told = {event["name"]: (event["cut_off"], event["message"]) for event in ended}
+    assert told["b"] == (True, "cut off while it ran: SIGTERM was received")
+    assert told["c"] == (None, "not run: SIGTERM was received")
+
+
+def test_an_error_before_the_stop_stays_one(tmp_path: Path) -> None:
+    """What the database refused is said, though the run was stopped after it."""
+    _, ledger, _ = ran(tmp_path, {"build": [("a", "error"), ("b", "stopped in it")]})
+
+    assert statuses(ledger) == {"a": "error", "b": "not_run"}
+
+
+def test_a_node_in_which_dbt_breaks_is_an_error(tmp_path: Path) -> None:
+    """Nobody has stopped it, so something is wrong."""
+    steps = {"build": [("a", "never ends")]}
+    _, ledger, _ = ran(tmp_path, steps)
+
+    assert statuses(ledger) == {"a": "error"}
 
 
 def test_what_dbt_could_not_do_is_an_error_in_its_words(tmp_path: Path) -> None:
