@@ -10,13 +10,11 @@ from constructs import Construct
 from constructs_lib.findings import acknowledge_wildcards
 
 _PUSH_ACTIONS = (
-    # As the bootstrap stack's own publishing role has them.
     "ecr:BatchCheckLayerAvailability",
     "ecr:BatchGetImage",
     "ecr:CompleteLayerUpload",
     "ecr:DescribeImages",
     "ecr:DescribeRepositories",
-    "ecr:GetDownloadUrlForLayer",
     "ecr:InitiateLayerUpload",
     "ecr:PutImage",
     "ecr:UploadLayerPart",

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from aws_cdk import Stack
 from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
@@ -14,7 +13,7 @@ from constructs_lib.findings import acknowledge_wildcards
 
 class LaunchRole(Construct):
     """
-    Defines what Airflow, and nothing else, may assume: run and stop one task family on one cluster, read its log and records.
+    Defines what Airflow, and nothing else, may assume: run and stop one task family on one cluster, read its records.
 
     It reads no credentials. `project_prefix` (ends with "/") is the project's part of `artifacts`; there it may write nothing
     but the specification of a run that is too large for a container override.
@@ -28,7 +27,6 @@ class LaunchRole(Construct):
         assumed_by_role_arn: str,
         cluster: ecs.ICluster,
         task_definition: ecs.FargateTaskDefinition,
-        log_group: logs.ILogGroup,
         artifacts: s3.IBucket,
         project_prefix: str,
     ) -> None:
@@ -41,7 +39,6 @@ class LaunchRole(Construct):
             assumed_by=iam.ArnPrincipal(assumed_by_role_arn),
         )
         self._allow_tasks(cluster, task_definition)
-        self._allow_log(log_group)
         self._allow_records(artifacts, project_prefix)
 
     # Statements are written out: TaskDefinition.grant_run() names one revision and knows no cluster, and there is no grant for
@@ -73,11 +70,6 @@ class LaunchRole(Construct):
                 role.role_arn,
                 conditions={"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}},
             )
-
-    def _allow_log(self, log_group: logs.ILogGroup) -> None:
-        # The ARN ends with ":*": the group's streams.
-        self._allow("logs:FilterLogEvents", log_group.log_group_arn)
-        self._allow("logs:GetLogEvents", log_group.log_group_arn)
 
     def _allow_records(self, artifacts: s3.IBucket, project_prefix: str) -> None:
         records = artifacts.arn_for_objects(f"{project_prefix}*")

@@ -7,8 +7,10 @@ The tests run in the order of their files and lines: each goes on where the one 
 import json
 import shutil
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -74,6 +76,19 @@ class Story:
         """Let Airflow run the DAG to its end; returns the DAG run's state and the record."""
         with self.steps.step("Airflow runs the DAG") as step:
             return self.deployed.run(step, conf)
+
+
+Waited = TypeVar("Waited")
+
+
+def wait_for(look: Callable[[], Waited | None], what: str, *, timeout_seconds: float) -> Waited:
+    """What `look` returns as soon as that is true; raises TimeoutError which says that `what` did not happen."""
+    deadline = time.monotonic() + timeout_seconds
+    while time.monotonic() < deadline:
+        if seen := look():
+            return seen
+        time.sleep(0.2)
+    raise TimeoutError(f"within {timeout_seconds:.0f} s it did not happen that {what}")
 
 
 @pytest.fixture(scope="session", autouse=True)

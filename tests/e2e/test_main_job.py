@@ -9,7 +9,7 @@ import pytest
 
 from local_cloud.cdk_cli import REPOSITORY_ROOT
 from local_cloud.run_records import Attempt
-from tests.e2e.conftest import Story
+from tests.e2e.conftest import Story, wait_for
 from tests.e2e.secret_search import places_that_hold
 
 SCHEMAS = REPOSITORY_ROOT / "container/runner/schemas"
@@ -210,9 +210,62 @@ def test_alert_of_the_failed_run_rings(story: Story, failed_run: tuple[str, Atte
 
 
 @pytest.fixture(scope="module")
-def found(story: Story, failed_run: tuple[str, Attempt]) -> dict[str, list[str]]:
-    """Where the warehouse password is found after green and red runs, and where a word is found that is known to be about."""
+def stopped_run(story: Story, failed_run: tuple[str, Attempt]) -> tuple[str, Attempt]:
+    """A run with a specification too large for ECS's overrides that a person marks failed while it is at work."""
     assert failed_run
+    airflow, dag_id, run_id = story.cloud.airflow, story.deployed.dag_id, "stopped-by-hand"
+    select = ["+tag:no_such_tag_at_all"] * 400 + ["path:models"]
+    airflow.trigger(dag_id, conf={"select": select}, run_id=run_id)
+    attempt = wait_for(lambda: begun_attempt(story, run_id), "a model of the run begins", timeout_seconds=120)
+    airflow.mark(dag_id, run_id, "run_dbt", "failed")
+    wait_for(lambda: not running_tasks(story), "the container is gone", timeout_seconds=150)
+    state = airflow.wait_for_run(dag_id, run_id, timeout_seconds=60)
+    ended = story.deployed.records.attempt(attempt.start["run_id"])
+    assert ended is not None
+    return state, ended
+
+
+def begun_attempt(story: Story, run_id: str) -> Attempt | None:
+    """The attempt of this run as soon as one of its nodes has begun."""
+    attempt = story.deployed.records.attempt(run_id)
+    begun = attempt is not None and any(event["type"] == "node_started" for event in attempt.events)
+    return attempt if begun else None
+
+
+def running_tasks(story: Story) -> list[str]:
+    """The ARNs of the project's containers that have not ended."""
+    ecs, cluster = story.cloud.account.client("ecs"), story.deployed.deployment["cluster_arn"]
+    arns: list[str] = [
+        arn
+        for status in ("RUNNING", "STOPPED")
+        for arn in ecs.list_tasks(cluster=cluster, desiredStatus=status)["taskArns"]
+    ]
+    tasks = ecs.describe_tasks(cluster=cluster, tasks=arns)["tasks"] if arns else []
+    return [task["taskArn"] for task in tasks if task["lastStatus"] != "STOPPED"]
+
+
+def test_run_that_is_marked_failed_stops_its_container(story: Story, stopped_run: tuple[str, Attempt]) -> None:
+    """Marking the waiting run task stops the container, whose record says so and accounts for every node."""
+    state, attempt = stopped_run
+
+    assert attempt.end is not None
+    assert (state, running_tasks(story)) == ("failed", [])
+    assert attempt.end["outcome"] == "interrupted"
+    assert planned_nodes(attempt) == set(attempt.end["nodes"])
+
+
+def test_large_specification_travels_by_s3(story: Story, stopped_run: tuple[str, Attempt]) -> None:
+    """What is too long for ECS's overrides reaches the container all the same, and lies beside the record."""
+    _, attempt = stopped_run
+    run = attempt.prefix.partition("attempts/")[0]
+
+    assert len(story.deployed.records.json(f"{run}spec.json")["select"]) == 401
+
+
+@pytest.fixture(scope="module")
+def found(story: Story, stopped_run: tuple[str, Attempt]) -> dict[str, list[str]]:
+    """Where the password is found after green, red and stopped runs, and where a word is found that is known to be about."""
+    assert stopped_run
     return places_that_hold([story.cloud.warehouse.password, KNOWN_WORD], story)
 
 
@@ -226,28 +279,3 @@ def test_secret_search_finds_what_is_there(found: dict[str, list[str]]) -> None:
     kinds = {place.partition(":")[0] for place in found[KNOWN_WORD]}
 
     assert {"s3", "log", "template", "image", "override", "airflow"} <= kinds
-
-
-def test_destroy_leaves_nothing(story: Story) -> None:
-    """`cdk destroy` removes every resource that was deployed, and nothing of what Airflow's bucket held before."""
-    with story.steps.step("cdk destroy"):
-        story.cloud.cdk(story.choice.app).run("destroy", "local/**", "--force")
-    account = story.cloud.account
-    stacks = [
-        stack["StackName"]
-        for stack in account.client("cloudformation").describe_stacks()["Stacks"]
-        if stack["StackStatus"] != "DELETE_COMPLETE"
-    ]
-    log_groups = [group["logGroupName"] for group in account.client("logs").describe_log_groups()["logGroups"]]
-    buckets = [bucket["Name"] for bucket in account.client("s3").list_buckets()["Buckets"]]
-    repositories = [
-        repository["repositoryName"] for repository in account.client("ecr").describe_repositories()["repositories"]
-    ]
-
-    assert stacks == ["CDKToolkit"]
-    assert [name for name in log_groups if "dbt" in name.lower()] == []
-    assert {"local-airflow"} == {name for name in buckets if not name.startswith("cdk-")}
-    assert [name for name in repositories if not name.startswith("cdk-")] == []
-    assert [
-        item["Key"] for item in account.client("s3").list_objects_v2(Bucket="local-airflow").get("Contents", [])
-    ] == []

@@ -249,7 +249,6 @@ def launch_template(stack: cdk.Stack, image_folder: str) -> Template:
         assumed_by_role_arn=_AIRFLOW,
         cluster=ecs.Cluster.from_cluster_attributes(stack, "Cluster", cluster_name="shared", vpc=vpc),
         task_definition=task.task_definition,
-        log_group=task.log_group,
         artifacts=s3.Bucket.from_bucket_name(stack, "Records", "artifacts"),
         project_prefix="shop/",
     )
@@ -257,7 +256,7 @@ def launch_template(stack: cdk.Stack, image_folder: str) -> Template:
 
 
 def test_launch_role_runs_one_family_on_one_cluster_and_reads_no_credentials(launch_template: Template) -> None:
-    """Airflow starts, watches and stops this project's tasks, and reads this project's log and records."""
+    """Airflow starts, watches and stops this project's tasks, and reads this project's records."""
     tasks = "arn:aws:ecs:eu-central-1:111111111111:task/shared/*"
 
     assert _permissions(launch_template, _role_id(launch_template, "LaunchRole")) == {
@@ -267,8 +266,6 @@ def test_launch_role_runs_one_family_on_one_cluster_and_reads_no_credentials(lau
         ("ecs:ListTasks", "*"),
         ("iam:PassRole", _role_id(launch_template, "TaskRole")),
         ("iam:PassRole", _role_id(launch_template, "ExecutionRole")),
-        ("logs:FilterLogEvents", next(iter(launch_template.find_resources("AWS::Logs::LogGroup")))),
-        ("logs:GetLogEvents", next(iter(launch_template.find_resources("AWS::Logs::LogGroup")))),
         ("s3:GetObject", f"{_BUCKET}/shop/*"),
         ("s3:PutObject", f"{_BUCKET}/shop/runs/*/spec.json"),
         ("s3:ListBucket", _BUCKET),

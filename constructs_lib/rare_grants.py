@@ -1,0 +1,21 @@
+"""Why a role may do what an ordinary day does not ask of it."""
+
+from collections.abc import Mapping
+
+from aws_cdk import aws_iam as iam
+
+RARE_GRANTS = "rare-grants"
+"""The key of the reasons in the metadata of a role's resource, where reviewers of templates and the tests read them."""
+
+
+def explain_rare_grants(role: iam.Role, reasons_by_action: Mapping[str, str]) -> None:
+    """
+    Say in the template why `role` is granted each action that is a key of `reasons_by_action`.
+
+    The end-to-end tests compare what every role was granted with what it used, and fail on a grant that is neither used nor
+    explained here.
+    """
+    resource = role.node.default_child
+    if not isinstance(resource, iam.CfnRole):
+        raise TypeError(f"the role's resource is a {type(resource).__name__}")
+    resource.add_metadata(RARE_GRANTS, {**(resource.get_metadata(RARE_GRANTS) or {}), **reasons_by_action})

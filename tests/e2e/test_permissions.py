@@ -1,0 +1,281 @@
+"""What the deployment's roles may do: nothing that they do not use, and nothing that belongs to somebody else."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.e2e.conftest import Story
+from tests.e2e.grants import Decision, Role, decisions, deployed_roles, unused
+
+_AUDITOR = "auditor"
+# CDK's own: the function that empties a bucket before it is deleted, in environments that keep no data.
+_CDKS_ROLE = "CustomS3AutoDeleteObjects"
+_DENIALS = {"AccessDenied", "AccessDeniedException"}
+Client = Any
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Things in the same account that belong to another project, with the project's own beside them."""
+
+    account: str
+    region: str
+    cluster: str
+    own_cluster: str
+    family: str
+    own_task_definition: str
+    secret_arn: str
+    connection: str
+    repository: str
+    own_repository: str
+    log_group: str
+    bucket: str
+    dags_bucket: str
+    foreign_role_arn: str
+    network: dict[str, Any]
+    record: str
+
+
+@pytest.fixture(scope="module")
+def roles(story: Story) -> dict[str, Role]:
+    """The roles of the deployment by logical id, CDK's own left out."""
+    return {role.logical_id: role for role in deployed_roles(story) if not role.logical_id.startswith(_CDKS_ROLE)}
+
+
+@pytest.fixture(scope="module")
+def made(story: Story) -> list[Decision]:
+    """What was asked of IAM until the tests of this file try what is forbidden."""
+    return decisions(story)
+
+
+def test_no_role_was_denied_anything(roles: dict[str, Role], made: list[Decision]) -> None:
+    """The deployment, green, red and stopped runs got by with what was granted."""
+    names = {role.name for role in roles.values()}
+
+    assert [decision for decision in made if decision.role_name in names and decision.answer != "Allow"] == []
+
+
+def test_every_grant_is_used_or_explained(roles: dict[str, Role], made: list[Decision]) -> None:
+    """A permission that no test makes use of has a reason in the template, beside the role."""
+    assert roles
+    without_reason = [
+        (role.logical_id, grant.action, grant.resource)
+        for role in roles.values()
+        for grant in unused(role.grants, made)
+        if grant.action not in role.reasons
+    ]
+
+    assert without_reason == []
+
+
+def test_reasons_are_for_grants_that_are_there(roles: dict[str, Role]) -> None:
+    """A reason goes when its grant does."""
+    for role in roles.values():
+        assert set(role.reasons) <= {grant.action for grant in role.grants}, role.logical_id
+
+
+@pytest.fixture(scope="module")
+def elsewhere(story: Story, roles: dict[str, Role], made: list[Decision]) -> Elsewhere:
+    """Another project's cluster, family, secret, connection, registry, log and records, all really there."""
+    # What is forbidden is tried after the permissions were measured.
+    assert made
+    account, deployment = story.cloud.account, story.deployed.deployment
+    latest = story.deployed.records.json(f"{story.choice.settings.project}/latest.json")
+    account.client("ecs").create_cluster(clusterName="another")
+    account.client("ecs").register_task_definition(
+        family="another", containerDefinitions=[{"name": "dbt", "image": "another", "memory": 128}]
+    )
+    secret = account.client("secretsmanager").create_secret(Name="another", SecretString="{}")
+    account.client("glue").create_connection(
+        ConnectionInput={"Name": "another", "ConnectionType": "JDBC", "ConnectionProperties": {"USERNAME": "u"}}
+    )
+    account.client("ecr").create_repository(repositoryName="another")
+    account.client("logs").create_log_group(logGroupName="another")
+    account.client("logs").create_log_stream(logGroupName="another", logStreamName="s")
+    account.client("s3").put_object(Bucket=deployment["bucket_name"], Key="another/latest.json", Body=b"{}")
+    account.client("s3").put_object(Bucket=story.choice.settings.dags_bucket, Key="dags/another.py", Body=b"")
+    return Elsewhere(
+        account=story.choice.settings.account,
+        region=story.choice.settings.region,
+        cluster="another",
+        own_cluster=deployment["cluster_arn"],
+        family="another",
+        own_task_definition=deployment["task_definition_arn"],
+        secret_arn=secret["ARN"],
+        connection="another",
+        repository="another",
+        own_repository=f"local/dbt/{story.choice.settings.project}",
+        log_group="another",
+        bucket=deployment["bucket_name"],
+        dags_bucket=story.choice.settings.dags_bucket,
+        foreign_role_arn=story.choice.settings.airflow_role_arn,
+        network={
+            "awsvpcConfiguration": {
+                "subnets": deployment["subnet_ids"],
+                "securityGroups": deployment["security_group_ids"],
+            }
+        },
+        record=latest["docs_prefix"],
+    )
+
+
+@pytest.fixture(scope="module")
+def session_of(story: Story, roles: dict[str, Role]) -> Iterator[Callable[[str], Callable[[str], Client]]]:
+    """
+    Gives clients with real credentials of the role whose logical id begins with a text.
+
+    The services that assume these roles cannot be asked to misbehave, so the roles are made to trust an auditor, too; their own
+    policies stay as they were deployed.
+    """
+    iam = story.cloud.account.client("iam")
+    auditor_arn = iam.create_user(UserName=_AUDITOR)["User"]["Arn"]
+    may_assume = {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"}
+    iam.put_user_policy(UserName=_AUDITOR, PolicyName="assume", PolicyDocument=_document(may_assume))
+    key = iam.create_access_key(UserName=_AUDITOR)["AccessKey"]
+    endpoint_url, region = story.cloud.emulator.endpoint_url, story.choice.settings.region
+    auditor = boto3.Session(key["AccessKeyId"], key["SecretAccessKey"], region_name=region)
+    sts = auditor.client("sts", endpoint_url=endpoint_url)
+    trusts = {}
+
+    def clients(beginning: str) -> Callable[[str], Client]:
+        (role,) = (role for logical_id, role in roles.items() if logical_id.startswith(beginning))
+        found = iam.get_role(RoleName=role.name)["Role"]
+        trusts[role.name] = found["AssumeRolePolicyDocument"]
+        trusted = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": auditor_arn}}
+        iam.update_assume_role_policy(RoleName=role.name, PolicyDocument=_document(trusted))
+        given = sts.assume_role(RoleArn=found["Arn"], RoleSessionName="audit")["Credentials"]
+        session = boto3.Session(
+            given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"], region_name=region
+        )
+        return lambda service: session.client(service, endpoint_url=endpoint_url)  # type: ignore[call-overload]
+
+    yield clients
+    for name, trust in trusts.items():
+        iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(trust))
+
+
+def _document(statement: Mapping[str, object]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+Attempted = Callable[[Callable[[str], Client], Elsewhere], object]
+
+# What each role may do shows that its credentials work; without it a refusal would prove nothing.
+ALLOWED: dict[str, Attempted] = {
+    "TaskTaskRole": lambda as_, it: as_("s3").get_object(Bucket=it.bucket, Key=f"{it.record}manifest.json"),
+    "TaskExecutionRole": lambda as_, _: as_("ecr").get_authorization_token(),
+    "LaunchRole": lambda as_, it: as_("ecs").list_tasks(cluster=it.own_cluster),
+    "RegistryPublishingRole": lambda as_, it: as_("ecr").describe_images(repositoryName=it.own_repository),
+    "AirflowFilesRole": lambda as_, it: as_("s3").list_objects_v2(
+        Bucket=it.dags_bucket, Prefix="dags/dbt_on_fargate_local_bookshop/"
+    ),
+}
+
+REFUSED: dict[str, dict[str, Attempted]] = {
+    "TaskTaskRole": {
+        "read another project's records": lambda as_, it: as_("s3").get_object(
+            Bucket=it.bucket, Key="another/latest.json"
+        ),
+        "write another project's records": lambda as_, it: as_("s3").put_object(
+            Bucket=it.bucket, Key="another/latest.json", Body=b""
+        ),
+        "list all projects": lambda as_, it: as_("s3").list_objects_v2(Bucket=it.bucket),
+        "delete its own records": lambda as_, it: as_("s3").delete_object(
+            Bucket=it.bucket, Key=f"{it.record}manifest.json"
+        ),
+        "read Airflow's files": lambda as_, it: as_("s3").get_object(Bucket=it.dags_bucket, Key="dags/another.py"),
+        "read another connection": lambda as_, it: as_("glue").get_connection(Name=it.connection),
+        "read another secret": lambda as_, it: as_("secretsmanager").get_secret_value(SecretId=it.secret_arn),
+        "start a container": lambda as_, it: as_("ecs").run_task(
+            cluster=it.own_cluster, taskDefinition=it.own_task_definition, networkConfiguration=it.network
+        ),
+        "become another role": lambda as_, it: as_("sts").assume_role(RoleArn=it.foreign_role_arn, RoleSessionName="x"),
+        "look at roles": lambda as_, _: as_("iam").list_roles(),
+        "push an image": lambda as_, it: as_("ecr").put_image(repositoryName=it.own_repository, imageManifest="{}"),
+    },
+    "TaskExecutionRole": {
+        "pull another project's image": lambda as_, it: as_("ecr").batch_get_image(
+            repositoryName=it.repository, imageIds=[{"imageTag": "1"}]
+        ),
+        "push an image": lambda as_, it: as_("ecr").put_image(repositoryName=it.own_repository, imageManifest="{}"),
+        "write another log": lambda as_, it: as_("logs").put_log_events(
+            logGroupName=it.log_group, logStreamName="s", logEvents=[{"timestamp": 1, "message": "m"}]
+        ),
+        "read the warehouse's password": lambda as_, _: as_("glue").get_connection(Name="warehouse"),
+        "read records": lambda as_, it: as_("s3").get_object(Bucket=it.bucket, Key=f"{it.record}manifest.json"),
+    },
+    "LaunchRole": {
+        "start another family": lambda as_, it: as_("ecs").run_task(
+            cluster=it.own_cluster, taskDefinition=it.family, networkConfiguration=it.network
+        ),
+        "start its family on another cluster": lambda as_, it: as_("ecs").run_task(
+            cluster=it.cluster, taskDefinition=it.own_task_definition, networkConfiguration=it.network
+        ),
+        "start its family as another role": lambda as_, it: as_("ecs").run_task(
+            cluster=it.own_cluster,
+            taskDefinition=it.own_task_definition,
+            networkConfiguration=it.network,
+            overrides={"taskRoleArn": it.foreign_role_arn},
+        ),
+        "change what its family runs": lambda as_, it: as_("ecs").register_task_definition(
+            family=it.own_task_definition.rpartition("/")[2].partition(":")[0],
+            containerDefinitions=[{"name": "dbt", "image": "x"}],
+        ),
+        "stop a task of another cluster": lambda as_, it: as_("ecs").stop_task(
+            cluster=it.cluster, task=f"arn:aws:ecs:{it.region}:{it.account}:task/{it.cluster}/{'0' * 32}"
+        ),
+        "read the warehouse's password": lambda as_, _: as_("glue").get_connection(Name="warehouse"),
+        "read a secret": lambda as_, it: as_("secretsmanager").get_secret_value(SecretId=it.secret_arn),
+        "change a record": lambda as_, it: as_("s3").put_object(
+            Bucket=it.bucket, Key=f"{it.record}manifest.json", Body=b""
+        ),
+        "read another project's records": lambda as_, it: as_("s3").get_object(
+            Bucket=it.bucket, Key="another/latest.json"
+        ),
+    },
+    "RegistryPublishingRole": {
+        "push another project's image": lambda as_, it: as_("ecr").put_image(
+            repositoryName=it.repository, imageManifest="{}"
+        ),
+        "delete an image": lambda as_, it: as_("ecr").batch_delete_image(
+            repositoryName=it.own_repository, imageIds=[{"imageTag": "1"}]
+        ),
+        "delete a registry": lambda as_, it: as_("ecr").delete_repository(repositoryName=it.own_repository, force=True),
+        "read records": lambda as_, it: as_("s3").get_object(Bucket=it.bucket, Key=f"{it.record}manifest.json"),
+    },
+    "AirflowFilesRole": {
+        "change another DAG": lambda as_, it: as_("s3").put_object(
+            Bucket=it.dags_bucket, Key="dags/another.py", Body=b""
+        ),
+        "delete another DAG": lambda as_, it: as_("s3").delete_object(Bucket=it.dags_bucket, Key="dags/another.py"),
+        "list Airflow's whole bucket": lambda as_, it: as_("s3").list_objects_v2(Bucket=it.dags_bucket),
+        "read records": lambda as_, it: as_("s3").get_object(Bucket=it.bucket, Key=f"{it.record}manifest.json"),
+    },
+}
+
+
+@pytest.mark.parametrize("role", ALLOWED)
+def test_role_may_do_its_own_work_and_nothing_else(
+    session_of: Callable[[str], Callable[[str], Client]], elsewhere: Elsewhere, role: str
+) -> None:
+    """With a role's real credentials its own work succeeds, and every other thing that is tried is refused by IAM."""
+    as_role = session_of(role)
+    ALLOWED[role](as_role, elsewhere)
+
+    answers = {what: _answer(attempt, as_role, elsewhere) for what, attempt in REFUSED[role].items()}
+
+    assert answers
+    assert {what: answer for what, answer in answers.items() if answer not in _DENIALS} == {}
+
+
+def _answer(attempt: Attempted, as_role: Callable[[str], Client], elsewhere: Elsewhere) -> str:
+    try:
+        attempt(as_role, elsewhere)
+    except ClientError as error:
+        return str(error.response["Error"]["Code"])
+    return "allowed"
