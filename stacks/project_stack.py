@@ -125,7 +125,6 @@ class ProjectStack(cdk.Stack):
             assumed_by_role_arn=airflow.role_arn,
             cluster=self._shared.cluster,
             task_definition=self.task.task_definition,
-            log_group=self.task.log_group,
             artifacts=self._shared.artifacts,
             project_prefix=names.project_prefix(self._project.name),
         ).role
