@@ -15,9 +15,10 @@ from rich.console import Console
 from rich.table import Table
 
 from local_cloud.venvs import install_venv
+from tests.faults.checks import Reference
 from tests.faults.faults import FAULTS
 from tests.faults.machine import REPOSITORY, AwsEndpoint, Machine
-from tests.faults.trial import Plan, Reference, Report, Trial, keep_evidence
+from tests.faults.trial import Plan, Report, Trial, keep_evidence, make_reference
 
 _CONSOLE = Console(width=150)
 
@@ -95,7 +96,7 @@ class _Lanes:
     def _work(self, name: str, aws: AwsEndpoint) -> None:
         try:
             with Machine(self._folder / name, aws=aws) as machine:
-                reference = Reference(machine)
+                reference = make_reference(machine)
                 while self._goes_on():
                     self._try(machine, reference, Plan.of(self._waiting.get_nowait()))
         except queue.Empty:
@@ -131,7 +132,15 @@ def _print_progress(report: Report, number: int, total: int) -> None:
 def _print_table(reports: list[Report], seconds: float) -> None:
     table = Table(title=f"{len(reports)} trials in {seconds:.0f} s")
     table.add_column("first fault")
-    for name in ("trials", "attempts hit", "exit codes of disturbed attempts", "resumed", "rebuilt", "violations"):
+    for name in (
+        "trials",
+        "attempts hit",
+        "exit codes of disturbed attempts",
+        "resumed",
+        "rebuilt",
+        "oldest event",
+        "violations",
+    ):
         table.add_column(name, justify="left" if name.startswith("exit") else "right")
     for fault in (*FAULTS, "all"):
         chosen = [report for report in reports if fault in {report.plan.faults[0][0], "all"}]
@@ -145,6 +154,7 @@ def _print_table(reports: list[Report], seconds: float) -> None:
             ", ".join(f"{code}: {count}" for code, count in sorted(codes.items())),
             str(sum(report.resumed for report in chosen)),
             str(sum(report.rebuilt for report in chosen)),
+            f"{max(report.slowest_event_seconds for report in chosen):.1f} s",
             str(sum(len(report.violations) for report in chosen)),
         )
     _CONSOLE.print(table)

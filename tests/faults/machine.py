@@ -280,6 +280,15 @@ class Machine:
         """All objects of the project whose key begins so, by key, without their compression."""
         return {key: self.store.get(key) or b"" for key in self.store.keys(below)}
 
+    def written_at(self, below: str) -> dict[str, float]:
+        """When S3 took each object of the project whose key begins so (epoch seconds)."""
+        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=f"{PROJECT}/{below}")
+        return {
+            entry["Key"].removeprefix(f"{PROJECT}/"): entry["LastModified"].timestamp()
+            for page in pages
+            for entry in page.get("Contents", [])
+        }
+
     def forget(self, run_id: str) -> None:
         """Delete what a run has left behind, so that hundreds of trials do not fill the machine."""
         for below in (f"runs/{run_id}/", f"docs/{run_id}-"):

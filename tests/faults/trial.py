@@ -5,14 +5,20 @@ import random
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import jsonschema
-
-from tests.e2e.secret_search import spellings
+from local_cloud.redshift_stand_in import ActiveQuery
+from tests.faults.checks import (
+    Reference,
+    Seen,
+    secrets_found,
+    slowest_event_seconds,
+    violations_of,
+    violations_of_the_result,
+)
 from tests.faults.faults import (
     FAULTS,
     LONG_QUERY,
@@ -25,8 +31,7 @@ from tests.faults.faults import (
     random_moment,
 )
 from tests.faults.machine import SCHEMA, Attempt, Machine, end_session
-from tests.faults.records import BUILDING_STEPS, DONE, AttemptFiles, Graph, attempts_of, proven_done
-from tests.unit.runner.support import validated_record, validator
+from tests.faults.records import Graph, attempts_of
 
 _LONGEST_ATTEMPT_SECONDS = 150.0
 _STEPS_APART = ("seed", "run", "snapshot", "test", "docs")
@@ -36,9 +41,6 @@ _STEPS_OF_PLANS = (
     *([("source_freshness", "build", "docs")] * 3),
     *([_STEPS_APART] * 2),
 )
-_STEP_OF_TYPE = {"seed": "seed", "model": "run", "snapshot": "snapshot"}
-_RECORD_IS_BEHIND_SECONDS = 4.0
-"""Two seconds are promised; the others are for a machine on which several trials and other work run at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,32 +96,32 @@ class Report:
     """Nodes that the attempts did not repeat."""
     rebuilt: int = 0
     """Nodes that were built by more than one attempt, for a reason."""
+    slowest_event_seconds: float = 0.0
+    """How old the oldest event was when S3 took it, in attempts whose S3 was well."""
     violations: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
 
-class Reference:
-    """What the warehouse holds after a run that nothing has disturbed, and the graph of the project."""
-
-    def __init__(self, machine: Machine) -> None:
-        """Make one run on an empty schema and one more, which must not change anything."""
-        machine.empty_warehouse()
-        machine.set_pace(0.0)
-        for run_id in ("reference-1", "reference-2"):
-            attempt = machine.start_attempt(run_id, 1, spec={}, stop_timeout_seconds=30, is_cold=False)
-            code = attempt.process.wait(_LONGEST_ATTEMPT_SECONDS)
-            if code != 0:
-                raise RuntimeError(f"the undisturbed run ended with {code}:\n{attempt.log.read_text()}")
-            files = machine.objects(f"runs/{run_id}/")
-            self.graph = Graph(json.loads(files[f"runs/{run_id}/attempts/0001/steps/02-build/manifest.json"]))
-            self.asked = frozenset(node for step, node in attempts_of(files, run_id)[1].planned() if step == "build")
-            contents = contents_of(machine, self.graph)
-            if run_id == "reference-1":
-                self.contents = contents
-            machine.forget(run_id)
-        if self.contents != contents or None in contents.values():
-            raise RuntimeError(f"two undisturbed runs differ: {self.contents} and {contents}")
-        machine.is_built = True
+def make_reference(machine: Machine) -> Reference:
+    """Make one undisturbed run on an empty schema and one more, which must not change anything."""
+    machine.empty_warehouse()
+    machine.set_pace(0.0)
+    found: list[Reference] = []
+    for run_id in ("reference-1", "reference-2"):
+        attempt = machine.start_attempt(run_id, 1, spec={}, stop_timeout_seconds=30, is_cold=False)
+        code = attempt.process.wait(_LONGEST_ATTEMPT_SECONDS)
+        if code != 0:
+            raise RuntimeError(f"the undisturbed run ended with {code}:\n{attempt.log.read_text()}")
+        files = machine.objects(f"runs/{run_id}/")
+        graph = Graph(json.loads(files[f"runs/{run_id}/attempts/0001/steps/02-build/manifest.json"]))
+        asked = frozenset(node for step, node in attempts_of(files, run_id)[1].planned() if step == "build")
+        found.append(Reference(graph=graph, asked=asked, contents=contents_of(machine, graph)))
+        machine.forget(run_id)
+    first, second = found
+    if first.contents != second.contents or None in first.contents.values():
+        raise RuntimeError(f"two undisturbed runs differ: {first.contents} and {second.contents}")
+    machine.is_built = True
+    return first
 
 
 def contents_of(machine: Machine, graph: Graph) -> dict[str, list[str] | None]:
@@ -230,179 +232,76 @@ class Trial:
             return None
 
     def _expect_nothing_runs_on(self, attempt: Attempt, done: Done) -> None:
-        until = time.monotonic() + (8.0 if done.killed_at else 2.0)
-        while (queries := self._machine.stand_in.active_queries()) and time.monotonic() < until:
-            time.sleep(0.05)
+        stand_in = self._machine.stand_in
+        queries = queries_left(stand_in.active_queries, within_seconds=8.0 if done.killed_at else 2.0)
         if queries:
             self._violation(f"after attempt {attempt.number} the server still works on {queries[0].text!r}")
-            self._machine.stand_in.cut_connections()
+            stand_in.cut_connections()
 
     def _judge(
         self, attempt: Attempt, done: Done, code: int | None, before: Mapping[str, bytes], builds_before: int
     ) -> None:
-        number = attempt.number
-        try:
-            validated_record(self._machine.store, self._run_id)
-        except (AssertionError, jsonschema.ValidationError) as error:
-            self._violation(f"the record is not valid after attempt {number}: {str(error)[:300]}")
-        after = self._machine.objects(f"runs/{self._run_id}/")
-        files = attempts_of(after, self._run_id).get(number)
-        earlier = attempts_of(before, self._run_id)
+        below = f"runs/{self._run_id}/"
         rows = self._machine.stand_in.query(
             "select node, extract(epoch from at) from public.fault_builds where schema_name = %s and id > %s order by id",
             [SCHEMA, builds_before],
         )
-        built = Counter(node for node, _ in rows)
-        self._expect_no_secret(attempt, after)
-        self._expect_cause_for_each_build(number, earlier, built)
-        for node in built:
-            self._report.rebuilt += self._built[node] > 0
-        self._built += built
-        self._expect_honest_exit_code(number, done, code, files, built)
-        if files is not None:
-            self._expect_true_record(files, earlier, built)
-            if done.killed_at and "s3" not in done.touched:
-                self._expect_timely_events(files, done.killed_at, rows)
-
-    def _expect_cause_for_each_build(
-        self, number: int, earlier: Mapping[int, AttemptFiles], built: Counter[str]
-    ) -> None:
-        """A node may be built again only if it, or something before it, was not proven done."""
-        proven = proven_done(earlier)
-        is_build = "build" in self._plan.spec["steps"]
-        for node, times in built.items():
-            if times > 1:
-                self._violation(f"attempt {number} built {node} {times} times")
-            step = "build" if is_build else _STEP_OF_TYPE[node.split(".")[0]]
-            asked = {
-                unique_id
-                for unique_id in self._reference.asked
-                if is_build or _STEP_OF_TYPE.get(unique_id.split(".")[0], "test") == step
-            }
-            undone = {unique_id for unique_id in asked if (step, unique_id) not in proven}
-            if node not in self._reference.graph.with_all_after(undone, gates=is_build):
-                self._violation(f"attempt {number} built {node} again though it and all before it were proven done")
-
-    def _expect_honest_exit_code(
-        self, number: int, done: Done, code: int | None, files: AttemptFiles | None, built: Counter[str]
-    ) -> None:
-        end = files.end if files else None
-        unbuilt = sorted(node for node in self._reference.graph.builds if not self._built[node])
-        if code == 0 and unbuilt:
-            self._violation(f"attempt {number} ended with 0, but {unbuilt} were never built")
-        if end and code is not None and code >= 0 and end["exit_code"] != code:
-            self._violation(f"attempt {number} ended with {code}, its end.json says {end['exit_code']}")
-        if not done.hit and code != 0:
-            self._violation(f"attempt {number}, which nothing disturbed, ended with {code}")
-        if done.hit and done.touched == {"s3"} and built and code != 0:
-            self._violation(f"attempt {number} built but ended with {code}, though only S3 was away")
-        # Before the runner waits for signals, SIGTERM ends any program; as PID 1 of a container it would not be noticed.
-        may_be_signalled = done.killed_at or (done.stopped_at and files is None)
-        if code is not None and code < 0 and not may_be_signalled:
-            self._violation(f"attempt {number} was ended by signal {-code}")
-        if code == 1 and done.touched == {"runner"}:
-            self._violation(f"attempt {number} blames its models (exit code 1) for being stopped")
-        if not done.hit and not end:
-            self._violation(f"attempt {number}, which nothing disturbed, has no end.json")
-
-    def _expect_true_record(
-        self, files: AttemptFiles, earlier: Mapping[int, AttemptFiles], built: Counter[str]
-    ) -> None:
-        number = files.number
-        proven = proven_done(earlier)
-        ended = [(event["step"], event["unique_id"]) for event in files.finished()]
-        planned = files.planned()
-        for event in files.finished():
-            node = (event["step"], event["unique_id"])
-            is_built_here = event["unique_id"] in self._reference.graph.builds and event["step"] in BUILDING_STEPS
-            if "from_attempt" in event:
-                self._report.resumed += 1
-                if node not in proven:
-                    self._violation(f"attempt {number} left out {node[1]}, which is not proven done")
-            elif is_built_here and event["status"] in DONE and not built[node[1]]:
-                self._violation(f"attempt {number} says that {node[1]} is done, but it was not built")
-            if event["status"] in {"skipped", "not_run"} and is_built_here and built[node[1]]:
-                self._violation(f"attempt {number} says that {node[1]} was not run, but it was built")
-        if len(set(ended)) != len(ended) or not set(ended) <= set(planned):
-            self._violation(f"attempt {number}: nodes ended twice or without being planned: {sorted(ended)}")
-        if files.end:
-            self._expect_true_end(files, set(planned), set(ended))
-
-    def _expect_true_end(self, files: AttemptFiles, planned: set[tuple[str, str]], ended: set[tuple[str, str]]) -> None:
-        number, end = files.number, files.end
-        assert end is not None
-        if planned != ended:
-            self._violation(f"attempt {number} has ended without a word on {sorted(planned - ended)}")
-        if set(end["nodes"]) != {node for _, node in ended}:
-            self._violation(f"attempt {number}: end.json and the events tell of different nodes")
-        statuses = Counter(event["status"] for event in files.finished())
-        if {status: count for status, count in end["counts"].items() if count} != statuses:
-            self._violation(f"attempt {number}: end.json counts {end['counts']}, the events say {dict(statuses)}")
-        by_node: dict[str, set[str]] = {}
-        for event in files.finished():
-            by_node.setdefault(event["unique_id"], set()).add(event["status"])
-        for node, entry in end["nodes"].items():
-            if entry["status"] not in by_node.get(node, set()):
-                self._violation(
-                    f"attempt {number}: end.json says {entry['status']} of {node}, the events {by_node[node]}"
-                )
-        last = files.events[-1]
-        if last["type"] != "run_finished" or any(
-            last[name] != end[name] for name in ("outcome", "exit_code", "headline")
-        ):
-            self._violation(f"attempt {number}: the last event {last} is not what end.json says")
-        if end["outcome"] == "success":
-            self._expect_success(files, end)
-
-    def _expect_success(self, files: AttemptFiles, end: Mapping[str, Any]) -> None:
-        """A record may claim success only if every node that was asked for is done."""
-        wrong = [step["name"] for step in end["steps"] if step["policy"] == "must_pass" and step["outcome"] not in DONE]
-        undone = self._reference.asked - {event["unique_id"] for event in files.finished() if event["status"] in DONE}
-        if wrong or undone:
-            self._violation(f"attempt {files.number} claims success with steps {wrong} and without {sorted(undone)}")
-
-    def _expect_timely_events(self, files: AttemptFiles, killed_at: float, rows: list[tuple[Any, ...]]) -> None:
-        """What was committed some seconds before the kill is in the record."""
-        told = {event["unique_id"] for event in files.finished() if event["status"] in DONE}
-        for node, at in rows:
-            behind = killed_at - float(at)
-            if node not in told and behind > _RECORD_IS_BEHIND_SECONDS:
-                self._violation(f"{node} was committed {behind:.1f} s before the kill and is not in the record")
+        seen = Seen(
+            run_id=self._run_id,
+            number=attempt.number,
+            done=done,
+            exit_code=code,
+            steps=self._plan.spec["steps"],
+            objects_before=before,
+            objects=self._machine.objects(below),
+            written_at=self._machine.written_at(below),
+            builds=[(node, float(at)) for node, at in rows],
+            built_before=self._built.copy(),
+        )
+        self._report.violations += violations_of(seen, self._reference)
+        self._expect_no_secret(attempt, seen.objects)
+        self._report.rebuilt += sum(self._built[node] > 0 for node in seen.built)
+        self._built += seen.built
+        if seen.files is not None:
+            self._report.resumed += sum("from_attempt" in event for event in seen.files.finished())
+        if "s3" not in done.touched:
+            slowest = max(self._report.slowest_event_seconds, slowest_event_seconds(seen))
+            self._report.slowest_event_seconds = slowest
 
     def _expect_no_secret(self, attempt: Attempt, objects: Mapping[str, bytes]) -> None:
-        ways = spellings(self._machine.stand_in.password)
         places: dict[str, bytes] = {**objects, str(attempt.log): attempt.log.read_bytes()}
         places |= {str(path): path.read_bytes() for path in attempt.scratch.rglob("*") if path.is_file()}
         places |= self._machine.objects(f"docs/{self._run_id}-{attempt.number:04d}/")
-        for place, data in places.items():
-            if any(way in data for way in ways):
-                self._violation(f"the password is in {place}")
+        self._report.violations += secrets_found(places, self._machine.stand_in.password)
 
     def _expect_all_is_built(self) -> None:
-        """After the attempt that nothing disturbed, the warehouse is as after an undisturbed run."""
         if self._report.exit_codes[-1] != 0:
             return
-        contents = contents_of(self._machine, self._reference.graph)
-        for node, expected in self._reference.contents.items():
-            if contents[node] != expected:
-                self._violation(f"{node} holds {contents[node]}, an undisturbed run leaves {expected}")
-        latest = self._machine.store.get("latest.json")
-        told = json.loads(latest or b"{}")
-        try:
-            validator("latest").validate(told)
-        except jsonschema.ValidationError as error:
-            self._violation(f"latest.json is not valid: {error.message}")
-            return
-        if told["run_id"] != self._run_id or told["outcome"] != "success":
-            self._violation(f"latest.json does not tell of the last attempt: {told}")
+        machine = self._machine
+        latest = machine.store.get("latest.json")
+        docs = None
         if "docs" in self._plan.spec["steps"]:
-            pages = set(self._machine.objects(told["docs_prefix"].removeprefix("faults/")))
-            if len(pages) != 4:
-                self._violation(f"latest.json points to {told['docs_prefix']}, where there are {sorted(pages)}")
+            prefix = json.loads(latest or b"{}").get("docs_prefix") or "no docs"
+            docs = set(machine.objects(prefix.removeprefix("faults/")))
+        self._report.violations += violations_of_the_result(
+            contents_of(machine, self._reference.graph),
+            self._reference,
+            latest=latest,
+            run_id=self._run_id,
+            docs=docs,
+        )
 
     def _last_build(self) -> int:
         last: int = self._machine.stand_in.query("select coalesce(max(id), 0) from public.fault_builds")[0][0]
         return last
+
+
+def queries_left(active: Callable[[], Sequence[ActiveQuery]], *, within_seconds: float) -> Sequence[ActiveQuery]:
+    """What the server still works on after so long; nothing as soon as there is nothing."""
+    until = time.monotonic() + within_seconds
+    while (queries := active()) and time.monotonic() < until:
+        time.sleep(0.05)
+    return queries
 
 
 def keep_evidence(machine: Machine, report: Report, folder: Path) -> None:

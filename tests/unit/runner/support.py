@@ -1,6 +1,7 @@
 """What the tests of the runner share: a small dbt project, and validators of the record's files."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,11 @@ def validator(name: str) -> jsonschema.Draft202012Validator:
 
 
 def validated_record(store: Store, run_id: str) -> dict[str, Any]:
+    """Every file of a run's record, as `validated_files` returns them."""
+    return validated_files({key: store.get(key) or b"" for key in store.keys(f"runs/{run_id}/")}, run_id)
+
+
+def validated_files(objects: Mapping[str, bytes], run_id: str) -> dict[str, Any]:
     """
     Every file of a run's record by its key below the run, each one checked against its schema.
 
@@ -76,14 +82,14 @@ def validated_record(store: Store, run_id: str) -> dict[str, Any]:
     """
     files: dict[str, Any] = {}
     prefix = f"runs/{run_id}/"
-    for key in store.keys(prefix):
+    for key, body in objects.items():
         name = key.removeprefix(prefix)
-        body = store.get(key) or b""
         if name.endswith(("start.json", "end.json")):
             files[name] = json.loads(body)
             validator(Path(name).stem).validate(files[name])
         elif name.endswith(".jsonl"):
             files[name] = [json.loads(line) for line in body.decode().splitlines()]
+            assert files[name], f"{key} is empty"
             for event in files[name]:
                 validator("event").validate(event)
         else:
