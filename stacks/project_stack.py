@@ -169,6 +169,7 @@ class ProjectStack(cdk.Stack):
             "deadline_seconds": int(project.deadline.total_seconds()),
             "stop_timeout_seconds": STOP_TIMEOUT.to_seconds(),
             "render": project.render,
+            "updates_assets": project.updates_assets,
             "capacity": project.capacity,
         }
 

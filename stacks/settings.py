@@ -192,6 +192,7 @@ class DbtProject:
     `deadline`: how long a run may take before the container ends it, from one minute to a week.
     `scheduler`: "airflow" deploys a DAG into the environment's Airflow; "none" deploys the task only.
     `render`: what the DAG shows, one task for each model ("nodes") or one for the run ("run").
+    `updates_assets`: whether Airflow's assets are updated with what is built, so that other DAGs can be scheduled on it.
     `capacity`: "fargate_spot" costs about a third, and a run may be interrupted; it then resumes.
     """
 
@@ -208,6 +209,7 @@ class DbtProject:
     deadline: timedelta = timedelta(hours=2)
     scheduler: Scheduler = "airflow"
     render: Render = "nodes"
+    updates_assets: bool = True
     capacity: Capacity = "fargate"
     warehouse_egress: WarehouseEgress = field(default_factory=WarehouseEgress)
 

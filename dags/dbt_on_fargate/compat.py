@@ -6,13 +6,14 @@ from typing import Any, Protocol, TypeAlias
 from uuid import UUID
 
 try:
-    from airflow.sdk import DAG, BaseOperator, BaseOperatorLink, CronDataIntervalTimetable, Param, TaskGroup
+    from airflow.sdk import DAG, Asset, BaseOperator, BaseOperatorLink, CronDataIntervalTimetable, Param, TaskGroup
     from airflow.sdk.definitions.param import ParamsDict
     from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
     IS_AIRFLOW_3 = True
 except ImportError:
     # mypy sees Airflow 3, where these are no modules.
+    from airflow.datasets import Dataset as Asset  # type: ignore[import-not-found, no-redef]
     from airflow.exceptions import AirflowException, AirflowFailException  # type: ignore[attr-defined, no-redef]
     from airflow.models.baseoperator import BaseOperator  # type: ignore[import-not-found, no-redef]
     from airflow.models.baseoperatorlink import BaseOperatorLink  # type: ignore[import-not-found, no-redef]
@@ -29,6 +30,7 @@ __all__ = [
     "IS_AIRFLOW_3",
     "AirflowException",
     "AirflowFailException",
+    "Asset",
     "BaseOperator",
     "BaseOperatorLink",
     "Context",

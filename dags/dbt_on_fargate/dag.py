@@ -1,16 +1,15 @@
 """Builds the DAG of one project from the files that its deployment wrote."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from . import task_ids
 from .compat import DAG, CronDataIntervalTimetable, Param, ParamsDict, TaskGroup
 from .deployment import Deployment, Node, read_deployment, read_nodes
-from .operators import DbtNodeOperator, DbtResultOperator, DbtRunOperator
-
-RUN_TASK_ID = "run_dbt"
-RESULT_TASK_ID = "all_built"
+from .operators import DbtAssetsOperator, DbtNodeOperator, DbtResultOperator, DbtRunOperator
 
 # Where a run by hand must not begin with a dash, or dbt would read an option.
 _SELECTION = {"type": "string", "minLength": 1, "pattern": r"^[^-\s]\S*$"}
@@ -44,12 +43,12 @@ def build_dag(folder: Path) -> DAG:
         doc_md=_DOC,
         render_template_as_native_obj=False,
     ) as dag:
-        task_ids = _task_ids(nodes)
+        ids = _task_ids(nodes)
         by_task_id: dict[str, Node] = {}
         run = DbtRunOperator(
-            task_id=RUN_TASK_ID,
+            task_id=task_ids.RUN,
             deployment=deployment,
-            run_task_id=RUN_TASK_ID,
+            run_task_id=task_ids.RUN,
             nodes=by_task_id,
             # What dbt finds wrong is not retried (operators.py); what AWS takes away is, and continues where it stopped.
             retries=deployment.retries,
@@ -60,7 +59,7 @@ def build_dag(folder: Path) -> DAG:
             priority_weight=100,
             weight_rule="absolute",
         )
-        tasks = _node_tasks(deployment, nodes, task_ids, by_task_id)
+        tasks = _node_tasks(deployment, nodes, ids, by_task_id)
         for node in nodes:
             for parent in node.depends_on:
                 tasks[parent].set_downstream(tasks[node.unique_id])
@@ -70,9 +69,25 @@ def build_dag(folder: Path) -> DAG:
                 task.set_downstream(run)
         if nodes:
             result = DbtResultOperator(
-                task_id=RESULT_TASK_ID, deployment=deployment, run_task_id=RUN_TASK_ID, retries=0, trigger_rule="always"
+                task_id=task_ids.RESULT,
+                deployment=deployment,
+                run_task_id=task_ids.RUN,
+                retries=0,
+                trigger_rule="always",
             )
             run.set_downstream(result)
+        if nodes and deployment.updates_assets:
+            update = DbtAssetsOperator(
+                task_id=task_ids.ASSETS,
+                deployment=deployment,
+                run_task_id=task_ids.RUN,
+                nodes=nodes,
+                # A worker that is lost is all that can fail here.
+                retries=1,
+                retry_delay=timedelta(seconds=deployment.retry_delay_seconds),
+                trigger_rule="always",
+            )
+            run.set_downstream(update)
     return dag
 
 
@@ -109,19 +124,25 @@ def _params() -> dict[str, Any]:
 
 
 def _task_ids(nodes: Sequence[Node]) -> dict[str, str]:
-    """The name of each node's task within its folder: the node's, with its package where two share a name."""
-    names = [node.name for node in nodes]
-    return {
-        node.unique_id: _safe(node.name if names.count(node.name) == 1 else f"{node.package}__{node.name}")
-        for node in nodes
-    }
+    """The name of each node's task within its folder: the node's, with its package where it is taken."""
+    names = Counter(node.name for node in nodes)
+
+    def is_taken(node: Node) -> bool:
+        return names[node.name] > 1 or (not _folder(node) and node.name in task_ids.RESERVED)
+
+    return {node.unique_id: _safe(f"{node.package}__{node.name}" if is_taken(node) else node.name) for node in nodes}
+
+
+def _folder(node: Node) -> tuple[str, ...]:
+    # Seeds and snapshots seldom have folders of their own.
+    return node.folder or (() if node.resource_type == "model" else (f"{node.resource_type}s",))
 
 
 def _node_tasks(
-    deployment: Deployment, nodes: Sequence[Node], task_ids: Mapping[str, str], by_task_id: dict[str, Node]
+    deployment: Deployment, nodes: Sequence[Node], ids: Mapping[str, str], by_task_id: dict[str, Node]
 ) -> dict[str, DbtNodeOperator]:
     groups: dict[tuple[str, ...], TaskGroup] = {}
-    taken = {RUN_TASK_ID, RESULT_TASK_ID, *task_ids.values()}
+    taken = {*task_ids.RESERVED, *ids.values()}
 
     def group(folder: tuple[str, ...]) -> TaskGroup | None:
         if not folder:
@@ -136,13 +157,11 @@ def _node_tasks(
 
     tasks: dict[str, DbtNodeOperator] = {}
     for node in nodes:
-        # Seeds and snapshots seldom have folders of their own.
-        folder = node.folder or (() if node.resource_type == "model" else (f"{node.resource_type}s",))
         task = DbtNodeOperator(
-            task_id=task_ids[node.unique_id],
-            task_group=group(folder),
+            task_id=ids[node.unique_id],
+            task_group=group(_folder(node)),
             deployment=deployment,
-            run_task_id=RUN_TASK_ID,
+            run_task_id=task_ids.RUN,
             nodes=by_task_id,
             node=node,
             # A node has no try of its own; the run task has.

@@ -47,6 +47,8 @@ class Deployment:
     stop_timeout_seconds: int
     render: str
     capacity: str
+    # Whether Airflow's assets are updated with what is built; with `render` "nodes" only.
+    updates_assets: bool = True
     # How often Airflow tries again of its own accord what AWS took away, and how long it waits before.
     retries: int = 1
     retry_delay_seconds: int = 60

@@ -8,7 +8,7 @@ from typing import Any, NoReturn, cast
 
 from airflow.triggers.base import BaseTrigger, StartTriggerArgs
 
-from . import compat, explain, links
+from . import assets, compat, explain, links
 from .compat import AirflowException, AirflowFailException, BaseOperator, BaseOperatorLink, Context
 from .containers import INLINE_SPEC_CHARACTERS, Container, Containers, LaunchRefusedError, launch_token
 from .deployment import Deployment, Node, RecordPlace
@@ -332,6 +332,50 @@ class DbtResultOperator(BaseOperator):
     def execute(self, context: Context) -> None:  # noqa: ARG002 -- Airflow's signature
         """Wait without a worker where the scheduler cannot hand a task to the triggerer."""
         self.defer(trigger=ResultTrigger(**self._kwargs), method_name="execute")
+
+
+class DbtAssetsOperator(BaseOperator):
+    """
+    Updates the assets of what a run built, and of nothing else; other DAGs are scheduled on them.
+
+    Airflow makes events of a task's assets only when a worker ends it, so this is the one task of a green run that takes one, unless
+    nothing was built. It does so while the container makes docs and report.
+    """
+
+    ui_color = "#fdf3d7"
+    start_from_trigger = True
+
+    def __init__(self, *, deployment: Deployment, run_task_id: str, nodes: Sequence[Node], **kwargs: Any) -> None:  # noqa: ANN401 -- whatever Airflow's operators take
+        self._uris = {
+            node.unique_id: assets.node_uri(deployment.environment, deployment.project, node.unique_id)
+            for node in nodes
+        }
+        self._project_uri = assets.project_uri(deployment.environment, deployment.project)
+        outlets = [assets.asset(uri) for uri in (self._project_uri, *self._uris.values())]
+        super().__init__(outlets=outlets, **kwargs)
+        self._nodes = list(nodes)
+        self._kwargs: dict[str, Any] = {"place": _as_text(deployment.record_place), "run_task_id": run_task_id}
+        self.start_trigger_args = _start_args(assets.AssetsTrigger, self._kwargs, next_method="update")
+
+    def execute(self, context: Context) -> None:  # noqa: ARG002 -- Airflow's signature
+        """Wait without a worker where the scheduler cannot hand a task to the triggerer."""
+        self.defer(trigger=assets.AssetsTrigger(**self._kwargs), method_name="update")
+
+    def update(self, context: Context, event: dict[str, Any]) -> None:
+        """Leave this task those of its assets that were built; Airflow makes an event of each when the task has ended."""
+        facts = event["nodes"]
+        built = assets.built(facts, self._nodes)
+        extras = {
+            self._uris[node.unique_id]: {"run_id": event["record"], **facts[node.unique_id]}
+            for node in built
+            if node.unique_id in event["fresh"]
+        }
+        if extras and len(built) == len(self._nodes):
+            extras[self._project_uri] = {"run_id": event["record"]}
+        self.outlets = [outlet for outlet in self.outlets if outlet.uri in extras]
+        for outlet in self.outlets:
+            context["outlet_events"][outlet].extra = extras[outlet.uri]
+            self.log.info("updated: %s", outlet.uri)
 
 
 def _as_text(place: RecordPlace) -> str:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,8 @@ SECONDS_FOR_THE_END = 15.0
 
 _MISSING = frozenset({"NoSuchKey", "404", "NotFound"})
 _SECONDS_TO_HEAR_OF_AN_INTERRUPTION = 10.0
+# What stands between the name of a run and the rest, in a record of what a person cleared.
+_CLEARED = ".clear-"
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+=@-]{0,149}")
 
 # The states of a node that leave nothing to wait for in the attempt that reports them.
@@ -29,6 +31,8 @@ _SUCCEEDED = frozenset({"success", "warn"})
 
 # The steps that build nodes; the others only test, document or measure them.
 _BUILDING_STEPS = frozenset({"build", "run", "seed", "snapshot"})
+# Those after which nothing changes any more in what is built, nor in what is known of it.
+_DECIDING_STEPS = _BUILDING_STEPS | {"test"}
 
 
 def record_id(run_id: str) -> str:
@@ -49,7 +53,22 @@ def cleared_record_id(base: str, *, task_id: str, generation: int) -> str:
 
     A record of its own, because within one record the container skips what is done already, and what is cleared has to run again.
     """
-    return f"{base}.clear-{generation}-{hashlib.sha256(task_id.encode()).hexdigest()[:6]}"
+    return f"{base}{_CLEARED}{generation}-{_task_hash(task_id)}"
+
+
+def newest_record(names: Iterable[str], *, base: str, task_id: str) -> str:
+    """Among the names of a run's records, the last that belongs to the task; `base` if nobody cleared it."""
+    mine = {
+        int(number): name
+        for name in names
+        for number, _, task_hash in [name.removeprefix(f"{base}{_CLEARED}").partition("-")]
+        if task_hash == _task_hash(task_id) and number.isdecimal()
+    }
+    return mine[max(mine)] if mine else base
+
+
+def _task_hash(task_id: str) -> str:
+    return hashlib.sha256(task_id.encode()).hexdigest()[:6]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,6 +117,15 @@ class Attempt:
         if self.is_finished:
             return self.outcome != "interrupted"
         return time.monotonic() - result.read_at > _SECONDS_TO_HEAR_OF_AN_INTERRUPTION
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all that builds or tests nodes is done and stands; docs and the report may be to come."""
+        deciding = [step for step in self.steps if step in _DECIDING_STEPS]
+        if not deciding or not self.planned_steps.issuperset(deciding):
+            return False
+        planned = set().union(*(self.planned.get(step, set()) for step in deciding))
+        return all(name in self.results and self.is_final(self.results[name]) for name in planned)
 
     @property
     def plan_is_known(self) -> bool:
@@ -198,6 +226,10 @@ class RunRecord:
             (attempt.results[unique_id], attempt) for attempt in self.attempts.values() if unique_id in attempt.results
         ]
 
+    def unique_ids(self) -> set[str]:
+        """The nodes and tests that any attempt has a result of."""
+        return set().union(*(attempt.results for attempt in self.attempts.values()))
+
     def _read_batches(self, attempt: Attempt) -> bool:
         found = False
         while (batch := self._body(f"attempts/{attempt.number:04d}/events/{attempt.next_batch:06d}.jsonl")) is not None:
@@ -242,7 +274,7 @@ def cleared_records(place: RecordPlace, base: str) -> list[str]:
     client = aws.client("s3", place.launch_role_arn, place.region)
     folder = f"{place.project_prefix}runs/"
     pages = client.get_paginator("list_objects_v2").paginate(
-        Bucket=place.bucket_name, Prefix=f"{folder}{base}.clear-", Delimiter="/"
+        Bucket=place.bucket_name, Prefix=f"{folder}{base}{_CLEARED}", Delimiter="/"
     )
     return [
         entry["Prefix"].removeprefix(folder).removesuffix("/")
@@ -260,9 +292,9 @@ def went_well(end: Mapping[str, Any], own: Sequence[str] = ()) -> bool:
     """Whether a finished run (`end.json`) is a success; if `own` names a node and its tests, whether these are."""
     if not own:
         return bool(end["outcome"] == "success")
-    states = [end["nodes"].get(unique_id) for unique_id in own]
+    node, *tests = (end["nodes"].get(unique_id, {}).get("status") for unique_id in own)
     # A test that dbt skipped waits for another node of its own, and one that was not selected is not there.
-    return states[0] is not None and all(node is None or node["status"] in _SUCCEEDED | {"skipped"} for node in states)
+    return node in _SUCCEEDED and all(status in _SUCCEEDED | {"skipped", None} for status in tests)
 
 
 def summary(end: Mapping[str, Any]) -> dict[str, Any]:

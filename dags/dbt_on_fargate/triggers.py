@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 
-from . import aws, compat
+from . import aws, compat, task_ids
 from .containers import Container, Containers
 from .deployment import Deployment, RecordPlace
 from .follower import RunFollower, follow_run
@@ -281,7 +281,7 @@ class NodeTrigger(_Trigger):
                 leader = None
             else:
                 waiting = sorted(
-                    task_id for task_id, state in follower.node_states.items() if state not in compat.FINISHED_STATES
+                    task_id for task_id, state in _nodes(follower).items() if state not in compat.FINISHED_STATES
                 )
                 leader = waiting[0] if waiting and waiting[0] != mine else None
                 polls_as_leader = polls_as_leader + 1 if leader is None else 0
@@ -310,8 +310,8 @@ class NodeTrigger(_Trigger):
         return await asyncio.to_thread(compat.xcom, dag_id=task.dag_id, run_id=task.run_id, task_id=task_id, key=key)
 
 
-class ResultTrigger(_Trigger):
-    """Waits until every node's task has ended, and ends its own task as the DAG run shall end. Takes no worker."""
+class WaitingTrigger(_Trigger):
+    """A trigger that follows one DAG run, whatever its nodes are."""
 
     def __init__(self, *, place: str, run_task_id: str) -> None:
         super().__init__()
@@ -321,6 +321,10 @@ class ResultTrigger(_Trigger):
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """What the triggerer makes this trigger of again."""
         return self._classpath(), {"place": json.dumps(asdict(self._place)), "run_task_id": self._run_task_id}
+
+
+class ResultTrigger(WaitingTrigger):
+    """Waits until every node's task has ended, and ends its own task as the DAG run shall end. Takes no worker."""
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait."""
@@ -332,8 +336,7 @@ class ResultTrigger(_Trigger):
             await follower.look_afresh()
             while not (follower.run_task_is_over and self._nodes_are_over(follower)):
                 await follower.next_poll()
-            states = follower.node_states | {self._run_task_id: follower.run_task_state}
-        states.pop(task.task_id, None)
+            states = _nodes(follower) | {self._run_task_id: follower.run_task_state}
         failed = sorted(task_id for task_id, state in states.items() if state in {"failed", "upstream_failed"})
         if failed:
             self.log.info("%s of %s tasks failed: %s", len(failed), len(states), ", ".join(failed))
@@ -343,8 +346,8 @@ class ResultTrigger(_Trigger):
             yield TaskSuccessEvent()
 
     def _nodes_are_over(self, follower: RunFollower) -> bool:
-        return all(
-            state in compat.FINISHED_STATES
-            for task_id, state in follower.node_states.items()
-            if task_id != self._try.task_id
-        )
+        return all(state in compat.FINISHED_STATES for state in _nodes(follower).values())
+
+
+def _nodes(follower: RunFollower) -> dict[str, str | None]:
+    return {task_id: state for task_id, state in follower.node_states.items() if task_id not in task_ids.RESERVED}

@@ -19,6 +19,7 @@ _AIRFLOW_HOME = tempfile.TemporaryDirectory(prefix="airflow-home-")
 os.environ["AIRFLOW_HOME"] = _AIRFLOW_HOME.name
 
 from dbt_on_fargate import aws as dbt_on_fargate_aws  # noqa: E402 -- after the path is set
+from dbt_on_fargate import compat  # noqa: E402
 from dbt_on_fargate.deployment import Deployment  # noqa: E402
 from local_cloud.airflow import LocalAirflow  # noqa: E402
 
@@ -99,6 +100,25 @@ TASK_OF = {
 ALL_NODES = (SEED, LONE, ORDERS, ORDERS_TEST, MART, REPORT)
 
 
+# Whoever needs a model's data, or the project's, has DAGs such as these.
+CONSUMERS = """
+try:
+    from airflow.providers.standard.operators.empty import EmptyOperator
+    from airflow.sdk import DAG, Asset
+except ImportError:
+    from airflow.datasets import Dataset as Asset
+    from airflow.models.dag import DAG
+    from airflow.operators.empty import EmptyOperator
+
+for name, path in {
+    "reads_orders": "/model.bookshop.stg_orders", "reads_mart": "/model.bookshop.fct_orders", "reads_project": ""
+}.items():
+    with DAG(name, schedule=[Asset(f"x-dbt-on-fargate://dev/bookshop{path}")]) as dag:
+        EmptyOperator(task_id="read")
+    globals()[name] = dag
+"""
+
+
 def write_dag_folder(folder: Path, deployment: dict[str, Any], graph: dict[str, Any]) -> Path:
     """What a deployment puts below Airflow's prefix; returns the folder of the DAG file."""
     package = folder / deployment["package"]
@@ -145,6 +165,7 @@ def real_airflow(aws: FakeAws, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """A real Airflow of the version that runs the tests, with the DAG of the sample deployment."""
     deployed = tmp_path_factory.mktemp("deployed")
     write_dag_folder(deployed, DEPLOYMENT, GRAPH)
+    (deployed / "consumers.py").write_text(CONSUMERS)
     for file in deployed.rglob("*"):
         if file.is_file():
             aws.put("airflow", f"dags/{file.relative_to(deployed).as_posix()}", file.read_bytes())
@@ -194,6 +215,17 @@ class Story:
             task_id: instance["state"]
             for task_id, instance in self.airflow.task_instances(self.dag_id, self.run_id).items()
         }
+
+    def updated_assets(self) -> list[str]:
+        """The addresses of the assets that the run updated, in order, without what they have in common."""
+        name, uri = ("asset", "uri") if compat.IS_AIRFLOW_3 else ("dataset", "dataset_uri")
+        events = self.airflow.request("GET", f"/{name}s/events?source_run_id={self.run_id}&limit=100")
+        return sorted(event[uri].removeprefix("x-dbt-on-fargate://dev/bookshop") for event in events[f"{name}_events"])
+
+    def consumer_runs(self, dag_id: str) -> int:
+        """How often Airflow has started a DAG because of data."""
+        found: int = self.airflow.request("GET", f"/dags/{dag_id}/dagRuns")["total_entries"]
+        return found
 
     def log(self, task_id: str, try_number: int = 1) -> str:
         """The log of a task."""

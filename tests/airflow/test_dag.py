@@ -59,7 +59,7 @@ def test_parsing_needs_neither_network_nor_aws(tmp_path: Path) -> None:
     """An AWS that is slow or down must not take the DAG down with it; not even boto3 is imported."""
     parsed = parse(write_dag_folder(tmp_path, DEPLOYMENT, GRAPH))
 
-    assert parsed["tasks"] == len(TASK_OF) + 2
+    assert parsed["tasks"] == len(TASK_OF) + 3
     assert not {"boto3", "airflow.providers.amazon.aws.hooks.base_aws"} & set(parsed["modules"])
 
 
@@ -73,7 +73,7 @@ def test_parsing_a_thousand_nodes_is_cheap(tmp_path: Path) -> None:
     ]
     parsed = parse(write_dag_folder(tmp_path, DEPLOYMENT, {"format_version": 1, "project": "big", "nodes": nodes}))
 
-    assert parsed["tasks"] == 1002
+    assert parsed["tasks"] == 1003
     assert parsed["seconds"] < 2
 
 
@@ -109,7 +109,7 @@ def test_graph_is_dbts_own(tmp_path: Path) -> None:
     """Each model, seed and snapshot is a task after those that it reads, in the group of its folder; sources are not built."""
     dag = dag_of(tmp_path)
 
-    assert set(dag.task_dict) == {*TASK_OF.values(), "run_dbt", "all_built"}
+    assert set(dag.task_dict) == {*TASK_OF.values(), "run_dbt", "all_built", "update_assets"}
     assert dag.get_task(TASK_OF[MART]).upstream_task_ids == {TASK_OF[ORDERS], TASK_OF[SEED]}
     assert dag.get_task(TASK_OF[REPORT]).upstream_task_ids == {TASK_OF[MART]}
     assert dag.get_task("run_dbt").upstream_task_ids == {TASK_OF[REPORT], TASK_OF[LONE]}
@@ -137,7 +137,9 @@ def test_full_triggerer_takes_the_run_task_first(tmp_path: Path) -> None:
 
     assert dag.get_task("run_dbt").priority_weight > max(task.priority_weight for task in others)
     # Any other rule would add up the weights along the graph, in which it is the last.
-    assert {_name_of_rule(task) for task in dag.tasks if task.task_id != "all_built"} == {"absolute"}
+    assert {_name_of_rule(task) for task in dag.tasks if task.task_id not in {"all_built", "update_assets"}} == {
+        "absolute"
+    }
 
 
 def _name_of_rule(task: Any) -> str:  # noqa: ANN401 -- a task of Airflow 2 or 3
@@ -150,6 +152,20 @@ def test_render_run_gives_one_task(tmp_path: Path) -> None:
     assert set(dag_of(tmp_path, render="run").task_dict) == {"run_dbt"}
 
 
+def test_every_node_is_an_asset(tmp_path: Path) -> None:
+    """Other DAGs can be scheduled on a model, on a seed, or on the whole project, by addresses that hold no secret."""
+    task = dag_of(tmp_path).get_task("update_assets")
+
+    addresses = {f"x-dbt-on-fargate://dev/bookshop/{unique_id}" for unique_id in TASK_OF}
+    assert {outlet.uri for outlet in task.outlets} == addresses | {"x-dbt-on-fargate://dev/bookshop"}
+    assert not any(other.outlets for other in dag_of(tmp_path / "again").tasks if other.task_id != "update_assets")
+
+
+def test_assets_can_be_left_out(tmp_path: Path) -> None:
+    """They cost a worker at the end of each run."""
+    assert "update_assets" not in dag_of(tmp_path, updates_assets=False).task_dict
+
+
 def test_names_that_collide_stay_apart(tmp_path: Path) -> None:
     """Packages may share names of models, a folder may have the name of a model, and versions have dots."""
     nodes = [
@@ -158,11 +174,13 @@ def test_names_that_collide_stay_apart(tmp_path: Path) -> None:
         graph_node("model.shop.customers.v2", folder="orders"),
         graph_node("model.audit.events"),
         graph_node("model.shop.events"),
+        graph_node("model.shop.all_built"),
     ]
     dag = dag_of(tmp_path, {"format_version": 1, "project": "shop", "nodes": nodes})
 
     assert set(dag.task_dict) == {
-        "orders", "orders_folder.run_dbt", "orders_folder.customers_v2", "audit__events", "shop__events", "run_dbt", "all_built",
+        "orders", "orders_folder.run_dbt", "orders_folder.customers_v2", "audit__events", "shop__events", "shop__all_built", "run_dbt",
+        "all_built", "update_assets",
     }  # fmt: skip
 
 

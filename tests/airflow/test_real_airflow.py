@@ -7,7 +7,7 @@ import pytest
 from conftest import ALL_NODES, LONE, MART, ORDERS, ORDERS_TEST, REPORT, SEED, TASK_OF, Story
 from fake_aws import FakeContainer
 
-GREEN = dict.fromkeys([*TASK_OF.values(), "run_dbt", "all_built"], "success")
+GREEN = dict.fromkeys([*TASK_OF.values(), "run_dbt", "all_built", "update_assets"], "success")
 MISSING_COLUMN = 'column "no_such_column" does not exist'
 
 
@@ -138,12 +138,37 @@ def test_container_that_never_starts_is_explained(story: Story) -> None:
     story.begin()
 
     assert story.end() == "failed"
-    assert {"failed"} == set(story.states().values())
+    assert dict.fromkeys(GREEN, "failed") | {"update_assets": "skipped"} == story.states()
     # Airflow tried twice.
     assert len(story.containers) == 2
     for log in (story.log("run_dbt", 2), story.log(TASK_OF[LONE])):
         assert "the container image is not in the registry" in log
         assert "dev-dbt:1a2b: not found" in log
+
+
+def test_dags_on_data_start_when_the_data_is_built(story: Story) -> None:
+    """A model's asset is updated when the model is green, the project's when all of it is; what failed or was built before is not."""
+    readers = ("reads_orders", "reads_mart", "reads_project")
+
+    def runs() -> list[int]:
+        return [story.consumer_runs(reader) for reader in readers]
+
+    before = runs()
+
+    def started() -> list[int]:
+        return [now - then for now, then in zip(runs(), before, strict=True)]
+
+    story.aws.script = builds(*ALL_NODES, failing=MART)
+    story.begin()
+    assert story.end() == "failed"
+    assert sorted(f"/{name}" for name in (SEED, LONE, ORDERS)) == story.updated_assets()
+    wait_until(lambda: started() == [1, 0, 0])
+    story.aws.script = builds(MART, REPORT)
+    story.airflow.clear(story.dag_id, story.run_id, [TASK_OF[MART]], include_downstream=True)
+
+    assert story.end() == "success"
+    assert sorted(["", *(f"/{name}" for name in (SEED, LONE, ORDERS, MART, REPORT))]) == story.updated_assets()
+    wait_until(lambda: started() == [1, 1, 1])
 
 
 def test_automatic_retry_continues_the_record(story: Story) -> None:

@@ -7,7 +7,7 @@ from conftest import REPOSITORY_ROOT
 from fake_aws import FakeAws, RecordWriter
 
 from dbt_on_fargate.deployment import Deployment
-from dbt_on_fargate.record import RunRecord, cleared_record_id, open_record, record_id, went_well
+from dbt_on_fargate.record import RunRecord, cleared_record_id, newest_record, open_record, record_id, went_well
 
 EXAMPLES = REPOSITORY_ROOT / "tests/examples/run-record"
 
@@ -127,3 +127,33 @@ def test_large_spec_goes_to_the_record(own_aws: FakeAws, deployment: Deployment)
 def test_examples_are_there() -> None:
     """The examples are the format that container and DAG share; without them the tests above would prove nothing."""
     assert {"green", "failed", "interrupted", "killed", "resumed"} <= {path.name for path in Path(EXAMPLES).iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"), [("success", True), ("warn", True), ("skipped", False), ("fail", False)]
+)
+def test_node_is_built_only_by_its_own_success(status: str, expected: bool) -> None:
+    """One that dbt skipped is not built, whatever became of its tests."""
+    end = {"outcome": "failed", "nodes": {"model.shop.a": {"status": status}, "test.shop.t": {"status": "skipped"}}}
+
+    assert went_well(end, ["model.shop.a", "test.shop.t", "test.shop.not_selected"]) is expected
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "expected"),
+    [("green", 1, True), ("failed", 1, True), ("interrupted", 1, False), ("killed", 1, False), ("resumed", 2, True)],
+)
+def test_attempt_is_settled_when_no_node_can_change(
+    own_aws: FakeAws, deployment: Deployment, name: str, number: int, expected: bool
+) -> None:
+    """What an interrupted attempt left undone is the next one's; what follows the last node does not matter."""
+    assert example(own_aws, deployment, name).attempts[number].is_settled is expected
+
+
+def test_newest_record_is_that_of_the_last_clear_of_the_run_task() -> None:
+    """Records of nodes that were cleared alone are others."""
+    mine = [cleared_record_id("run-1", task_id="run_dbt", generation=number) for number in (2, 10)]
+    other = cleared_record_id("run-1", task_id="marts.orders", generation=11)
+
+    assert newest_record(["run-1", *mine, other], base="run-1", task_id="run_dbt") == mine[1]
+    assert newest_record(["run-1", other], base="run-1", task_id="run_dbt") == "run-1"

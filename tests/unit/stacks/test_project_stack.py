@@ -67,6 +67,7 @@ def test_dag_learns_the_deployment_from_the_same_settings(app: cdk.App, tiny_pro
         "deadline_seconds": 7200,
         "stop_timeout_seconds": 120,
         "render": "run",
+        "updates_assets": True,
         "capacity": "fargate",
     }
     assert len(deployment["security_group_ids"]) == 1

@@ -1,0 +1,66 @@
+"""Lets the triggerer of Airflow 3.3 start the triggers of this package without their DAG, which they have no use for."""
+
+import inspect
+import logging
+import sys
+from typing import Any
+
+from airflow import __version__ as airflow_version
+from airflow.plugins_manager import AirflowPlugin
+
+_PACKAGE = __name__.rpartition(".")[0]
+_SERIES = "3.3."
+_TRIGGERER_MODULE = "airflow.jobs.triggerer_job_runner"
+_PARAMETERS = ("self", "trigger", "dag_bag", "render_log_fname", "session")
+
+_log = logging.getLogger(__name__)
+
+
+class _NoDags:
+    """Stands for the triggerer's DAGs: Airflow starts a trigger whose DAG it does not find like that of any deferred task."""
+
+    def get_serialized_dag_model_for_run(self, *_: object, **__: object) -> None:
+        """No DAG."""
+
+    def get_serialized_dag_model(self, *_: object, **__: object) -> None:
+        """No DAG."""
+
+
+def start_triggers_without_their_dag() -> bool:
+    """
+    Make this process start the triggers of this package without their DAG; returns whether it does so from now on.
+
+    For a task that starts in the triggerer, Airflow 3.3 reads the whole DAG from its database, deserializes it, sends it to the
+    process that runs the triggers and deserializes it there once more, to render templated arguments. These triggers have none, and
+    with a task for each model the cost would grow with the square of their number. Does nothing in processes that are no triggerer,
+    in Airflow of another series, and where Airflow's method is not the one that is known.
+    """
+    triggerer = sys.modules.get(_TRIGGERER_MODULE)
+    if triggerer is None or not airflow_version.startswith(_SERIES):
+        return False
+    supervisor = triggerer.TriggerRunnerSupervisor
+    original = getattr(supervisor, "_create_workload", None)
+    if original is None or tuple(inspect.signature(original).parameters) != _PARAMETERS:
+        _log.warning("this triggerer is not as expected: large dbt projects show late, see docs/airflow.md")
+        return False
+
+    def create_workload(
+        self: object, trigger: Any, dag_bag: object, render_log_fname: object, session: object
+    ) -> object:  # noqa: ANN401 -- Airflow's model
+        if trigger.classpath.startswith(f"{_PACKAGE}."):
+            dag_bag = _NoDags()
+        return original(self, trigger=trigger, dag_bag=dag_bag, render_log_fname=render_log_fname, session=session)
+
+    supervisor._create_workload = create_workload
+    return True
+
+
+class DbtOnFargatePlugin(AirflowPlugin):
+    """What Airflow loads; found through the `.dist-info` folder that lies beside this package in the DAG folder."""
+
+    name = _PACKAGE
+
+    @classmethod
+    def on_load(cls, *_: object, **__: object) -> None:
+        """Called by Airflow once in each process."""
+        start_triggers_without_their_dag()
