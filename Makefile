@@ -108,7 +108,7 @@ test-e2e: setup ## The main job over the real chain, on this machine
 	@$(BIN)/python -m pytest tests/e2e
 
 .PHONY: test-faults
-test-faults: setup ## Stop, kill and cut off 216 real runs at random moments; SEED=n replays one trial
+test-faults: setup ## Stop, kill and cut off 228 real runs at random moments; SEED=n replays one trial
 	@PYTHONPATH=container $(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED))
 
 .PHONY: test-faults-short

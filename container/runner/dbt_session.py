@@ -15,6 +15,7 @@ from typing import Protocol
 
 from runner import log, savings
 from runner.dbt_types import DbtObject
+from runner.left_sessions import ACTIVE_SESSIONS, LeftSession, still_there
 from runner.log import SCRUBBER
 from runner.nodes import PlannedNode
 from runner.outcome import Outcome, RunnerError
@@ -93,11 +94,13 @@ class DbtSession:
         target: str,
         spec: RunSpec,
         on_event: Callable[[DbtObject], None],
+        on_session: Callable[[int], None] = lambda _pid: None,
     ) -> None:
         self.project_folder = project_folder
         self.target_folder = target_folder
         self._spec = spec
         self._on_event = on_event
+        self._on_session = on_session
         self._state_folder: Path | None = None
         self._common = [
             "--project-dir",
@@ -197,13 +200,8 @@ class DbtSession:
         sessions = sorted(self._backend_pids)
         if not sessions or self._credentials is None:
             return
-        from dbt.adapters.redshift.connections import get_connection_method  # noqa: PLC0415 - see _invoke
-
         try:
-            # These statements are answered at once or never.
-            credentials = self._credentials.replace(connect_timeout=_CANCEL_SECONDS)
-            connection = get_connection_method(credentials)()
-            with contextlib.closing(connection), contextlib.closing(connection.cursor()) as cursor:
+            with self._cursor_of_our_own(self._credentials) as cursor:
                 for pid in sessions:
                     cursor.execute(f"select pg_terminate_backend({int(pid)})")
         except Exception as error:  # noqa: BLE001 - the driver raises what it likes, and the run is ending anyway
@@ -211,6 +209,38 @@ class DbtSession:
             return
         self._backend_pids.clear()
         _LOG.info("sessions %s on the warehouse were ended", sessions)
+
+    def end_left_sessions(self, sessions: Sequence[LeftSession]) -> None:
+        """
+        End those of `sessions` that are still there: they work for a container that is gone, and hold its locks.
+
+        Call it after `parse`. Costs one query, and one more for each session that is left. Redshift shows a user its own
+        sessions and lets it end them without any privilege; if it does not, that is said and the run goes on.
+        """
+        from dbt.adapters.factory import FACTORY  # noqa: PLC0415 - see _invoke
+
+        adapter: DbtObject = FACTORY.lookup_adapter("redshift")
+        try:
+            with self._cursor_of_our_own(adapter.config.credentials) as cursor:
+                found = cursor.execute(ACTIVE_SESSIONS).fetchall()
+                left = still_there(sessions, found)
+                for pid in left:
+                    cursor.execute(f"select pg_terminate_backend({int(pid)})")
+        except Exception as error:  # noqa: BLE001 - the driver raises what it likes, and the run may do without
+            told = SCRUBBER.scrub(str(error)).strip()
+            _LOG.warning("what an earlier attempt may have left on the warehouse could not be ended: %s", told)
+            return
+        if left:
+            _LOG.warning("sessions %s, which an earlier attempt had left on the warehouse, were ended", left)
+
+    @contextlib.contextmanager
+    def _cursor_of_our_own(self, credentials: DbtObject) -> Iterator[DbtObject]:
+        """A connection beside dbt's own, for statements that are answered at once or never."""
+        from dbt.adapters.redshift.connections import get_connection_method  # noqa: PLC0415 - see _invoke
+
+        connection = get_connection_method(credentials.replace(connect_timeout=_CANCEL_SECONDS))()
+        with contextlib.closing(connection), contextlib.closing(connection.cursor()) as cursor:
+            yield cursor
 
     def _note_sessions(self) -> None:
         from dbt.adapters.redshift.connections import RedshiftConnectionManager  # noqa: PLC0415 - see _invoke
@@ -224,6 +254,7 @@ class DbtSession:
             pid = getattr(opened, "backend_pid", None)
             if pid:
                 session._backend_pids.add(pid)
+                session._on_session(pid)
             return opened
 
         RedshiftConnectionManager.open = classmethod(open_and_note)  # type: ignore[method-assign, assignment]

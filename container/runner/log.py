@@ -86,6 +86,8 @@ def configure(stream: TextIO | None = None) -> None:
     Call it again after dbt is imported: a dependency of dbt adds a handler to the root logger, which would print everything
     a second time and not as JSON.
     """
+    # A line that cannot be written must not be written to stderr instead, by logging itself and with its secrets.
+    logging.raiseExceptions = False
     handler = logging.StreamHandler(stream or sys.stdout)
     handler.setFormatter(JsonFormatter())
     _LOGGER.handlers = [handler]

@@ -66,7 +66,8 @@ class AttemptRecord:
             for name in _SCRUBBED_FIELDS:
                 if isinstance(line.get(name), str):
                     line[name] = SCRUBBER.scrub(line[name])
-            self._queue.put(json.dumps(line, ensure_ascii=False, separators=(",", ":")))
+            # ASCII: for many readers U+2028 and its like, which a database's message may hold, end a line.
+            self._queue.put(json.dumps(line, separators=(",", ":")))
 
     def end(self, content: Mapping[str, Any], *, within_seconds: float) -> bool:
         """
@@ -134,4 +135,4 @@ def attempt_folder(run_id: str, attempt: int) -> str:
 
 
 def _encoded(content: Mapping[str, Any]) -> bytes:
-    return json.dumps(content, ensure_ascii=False, indent=1).encode()
+    return json.dumps(content, indent=1).encode()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from runner.left_sessions import LeftSession, sessions_of
 from runner.nodes import NodeResult
 from runner.outcome import DONE, NodeStatus, SettingsError
 from runner.record import attempt_folder
@@ -26,6 +27,8 @@ class Resume:
     """The latest attempt that is continued, None if everything is to be done."""
     done: Mapping[str, Mapping[str, NodeResult]] = field(default_factory=dict)
     """By step and unique id."""
+    left_sessions: Sequence[LeftSession] = ()
+    """On the warehouse, of all attempts that did not come to their own end, whatever code they ran."""
     starts_over: str | None = None
     """Why earlier attempts count for nothing, if there are any and they do not."""
 
@@ -53,38 +56,45 @@ def read_resume(store: Store, run_id: str, attempt: int, *, resume_key: str, sta
     """
     earlier = [number for number in _attempts(store, run_id) if number < attempt]
     done: dict[str, dict[str, NodeResult]] = {}
+    left: list[LeftSession] = []
     continued: int | None = None
     starts_over: str | None = None
-    if start_over and earlier:
-        return Resume(starts_over="the run spec says start_over")
     for number in earlier:
         start = _json(store, f"{attempt_folder(run_id, number)}start.json")
         if start is None:
             continue
+        events = list(_events(store, run_id, number))
+        left += sessions_of(events)
         if start.get("resume_key") != resume_key:
             done, continued = {}, None
             starts_over = f"attempt {number} ran with other code, vars or target"
             continue
         starts_over = None
         continued = number
-        _replay(store, run_id, number, done)
+        _replay(events, number, done)
+    if start_over and earlier:
+        return Resume(left_sessions=left, starts_over="the run spec says start_over")
     found = {step: nodes for step, nodes in done.items() if nodes}
-    return Resume(attempt=continued, done=found, starts_over=starts_over)
+    return Resume(attempt=continued, done=found, left_sessions=left, starts_over=starts_over)
 
 
-def _replay(store: Store, run_id: str, attempt: int, done: dict[str, dict[str, NodeResult]]) -> None:
+def _events(store: Store, run_id: str, attempt: int) -> Iterator[Mapping[str, Any]]:
     for key in store.keys(f"{attempt_folder(run_id, attempt)}events/"):
-        for line in (store.get(key) or b"").decode("utf-8").splitlines():
-            event = json.loads(line)
-            nodes = done.setdefault(event.get("step", ""), {})
-            if event["type"] == "node_started":
-                nodes.pop(event["unique_id"], None)
-            elif event["type"] == "node_finished" and event["step"] in _RESUMABLE_STEPS:
-                result = _result(event, attempt)
-                if result.status in DONE:
-                    nodes[result.unique_id] = result
-                else:
-                    nodes.pop(result.unique_id, None)
+        for line in (store.get(key) or b"").splitlines():
+            yield json.loads(line)
+
+
+def _replay(events: Iterable[Mapping[str, Any]], attempt: int, done: dict[str, dict[str, NodeResult]]) -> None:
+    for event in events:
+        nodes = done.setdefault(event.get("step", ""), {})
+        if event["type"] == "node_started":
+            nodes.pop(event["unique_id"], None)
+        elif event["type"] == "node_finished" and event["step"] in _RESUMABLE_STEPS:
+            result = _result(event, attempt)
+            if result.status in DONE:
+                nodes[result.unique_id] = result
+            else:
+                nodes.pop(result.unique_id, None)
 
 
 def _result(event: Mapping[str, Any], attempt: int) -> NodeResult:

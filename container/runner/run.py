@@ -143,6 +143,8 @@ class Run:
         log.configure()
         if self._endings.reason:
             raise KeyboardInterrupt
+        assert self._record is not None and self._ledger is not None  # noqa: S101, PT018 - set by _begin
+        record = self._record
         events = EventReader()
         session = DbtSession(
             project_folder=settings.project_folder,
@@ -151,6 +153,7 @@ class Run:
             target=deployment.environment,
             spec=spec,
             on_event=events,
+            on_session=lambda pid: record.event("session_opened", pid=pid),
         )
         self._endings.cancel_queries = session.cancel_queries
         if spec.defer_state is not None:
@@ -158,13 +161,14 @@ class Run:
         began = time.monotonic()
         with self._endings.interruptible():
             session.parse()
+            if self._resume.left_sessions:
+                session.end_left_sessions(self._resume.left_sessions)
         cache.keep()
         _LOG.info("the project is parsed", extra={"seconds": round(time.monotonic() - began, 3), "cached": cache.found})
-        assert self._record is not None and self._ledger is not None  # noqa: S101, PT018 - set by _begin
         self._pipeline = Pipeline(
             session=session,
             steps=spec.steps,
-            record=self._record,
+            record=record,
             ledger=self._ledger,
             events=events,
             results_folder=self._results_folder,
@@ -236,7 +240,11 @@ class Run:
                 *step_uploads(self._results_folder, record.folder),
                 *_sql_uploads(ledger, record.folder),
                 *_sample_uploads(samples, record.folder),
-                Upload(key=f"{record.folder}report.html", source=report.html().encode(), cache_control=ALWAYS_CHECK),
+                Upload(
+                    key=f"{record.folder}report.html",
+                    source=report.html().encode(errors="replace"),
+                    cache_control=ALWAYS_CHECK,
+                ),
             ],
             within_seconds=max(1.0, (until - time.monotonic()) / 2),
         )
@@ -374,7 +382,10 @@ def _load_dbt(loading: Future[None]) -> None:
 
 def _sql_uploads(ledger: NodeLedger, folder: str) -> list[Upload]:
     return [
-        Upload(key=f"{folder}{compiled_path(result.step, result.unique_id)}", source=result.compiled_code.encode())
+        Upload(
+            key=f"{folder}{compiled_path(result.step, result.unique_id)}",
+            source=result.compiled_code.encode(errors="replace"),
+        )
         for result in ledger.results()
         if result.compiled_code is not None and result.is_told_in_full
     ]
@@ -382,8 +393,6 @@ def _sql_uploads(ledger: NodeLedger, folder: str) -> list[Upload]:
 
 def _sample_uploads(samples: Mapping[tuple[str, str], Mapping[str, Any]], folder: str) -> list[Upload]:
     return [
-        Upload(
-            key=f"{folder}failed_rows/{step}/{unique_id}.json", source=json.dumps(found, ensure_ascii=False).encode()
-        )
+        Upload(key=f"{folder}failed_rows/{step}/{unique_id}.json", source=json.dumps(found).encode())
         for (step, unique_id), found in samples.items()
     ]

@@ -242,7 +242,14 @@ create or replace view pg_catalog.sys_query_detail as
 select null::bigint as query_id, c.oid::int as table_id, 'insert'::text as step_name, (now() at time zone 'utc')::timestamp as start_time
 from pg_class as c
 where c.relkind = 'r';
+-- Whoever is no superuser sees its own sessions only; ended ones are not known here.
+create or replace view pg_catalog.sys_session_history as
+select usesysid::text::char(50) as user_id, pid as session_id, datname::text::char(50) as database_name, 'active'::char(10) as status,
+  0 as session_timeout, (backend_start at time zone 'utc')::timestamp as start_time, null::timestamp as end_time
+from pg_stat_activity
+where backend_type = 'client backend' and (usename = current_user or (select usesuper from pg_user where usename = current_user));
 grant select on
+  pg_catalog.sys_session_history,
   pg_catalog.svv_external_columns, pg_catalog.svv_table_info, pg_catalog.svv_mv_info, pg_catalog.svv_tables, pg_catalog.svv_columns,
   pg_catalog.svv_redshift_columns, pg_catalog.svv_relation_privileges, pg_catalog.sys_query_detail
 to public;

@@ -27,6 +27,8 @@ class Done:
     """When SIGTERM was sent (time.monotonic)."""
     killed_at: float | None = None
     """When SIGKILL was sent (time.time)."""
+    leaves_queries: bool = False
+    """Whether the server goes on with a query, which the next attempt is to end."""
     touched: set[str] = field(default_factory=set)
     """Of "runner", "warehouse" and "s3"."""
 
@@ -81,6 +83,17 @@ def _sigterm(context: Context) -> None:
 
 def _sigkill(context: Context) -> None:
     context.send(signal.SIGKILL)
+
+
+def _sigkill_in_long_query(context: Context) -> None:
+    while is_alive(context.attempt.process.pid) and not any(
+        "pg_sleep" in query.text for query in context.machine.stand_in.active_queries()
+    ):
+        time.sleep(_POLL_WAREHOUSE_SECONDS)
+    # The record tells of a session two seconds after it was opened.
+    context.wait(context.random.uniform(3.0, 6.0))
+    context.send(signal.SIGKILL)
+    context.done.leaves_queries = True
 
 
 def _sigkill_group(context: Context) -> None:
@@ -169,10 +182,13 @@ def _s3_refuses_and_warehouse_cut(context: Context) -> None:
 
 
 LONG_QUERY = "SIGTERM in a long query"
+KILLED_IN_LONG_QUERY = "SIGKILL in a long query"
+IN_LONG_QUERIES = frozenset({LONG_QUERY, KILLED_IN_LONG_QUERY})
 FAULTS: dict[str, Callable[[Context], None]] = {
     "SIGTERM": _sigterm,
     LONG_QUERY: _sigterm,
     "SIGKILL": _sigkill,
+    KILLED_IN_LONG_QUERY: _sigkill_in_long_query,
     "SIGKILL of the group": _sigkill_group,
     "warehouse cut": _warehouse_cut,
     "warehouse away for a while": _warehouse_away,
@@ -231,7 +247,7 @@ _WORDS = {
 
 def random_moment(source: random.Random, *, fault: str, is_cold: bool) -> Moment:
     """Any moment of a run, those around commits more often than their share of its time."""
-    if fault == LONG_QUERY:
+    if fault in IN_LONG_QUERIES:
         # The run comes no further.
         return Moment(anchor="build", seconds=source.uniform(1.0, 6.0))
     anchor = source.choices(("start", "build", "commit", "docs", "end"), weights=(15, 30, 35, 10, 10))[0]

@@ -336,18 +336,17 @@ def test_finds_what_the_last_attempt_has_not_mended(
         "docs_prefix": "p/docs/seed-1-0002/",
     }
 
-    def found(**changes: Any) -> list[str]:  # noqa: ANN401 - any argument
-        fields = {"contents": REFERENCE.contents, "latest": json.dumps(pointer).encode(), "docs": list("0123")}
-        fields |= changes
-        given = fields.pop("contents")
-        return violations_of_the_result(given, REFERENCE, run_id=RUN, **fields)
+    def found(contents: Mapping[str, Any], latest: Mapping[str, Any], docs: int) -> list[str]:
+        return violations_of_the_result(
+            {**REFERENCE.contents, **contents},
+            REFERENCE,
+            latest=json.dumps({**pointer, **latest}).encode(),
+            run_id=RUN,
+            docs=list("0123")[:docs],
+        )
 
-    assert found() == []
-    told = found(
-        contents={**REFERENCE.contents, **contents},
-        latest=json.dumps({**pointer, **latest}).encode(),
-        docs=list("0123")[:docs],
-    )
+    assert found({}, {}, 4) == []
+    told = found(contents, latest, docs)
     assert len(told) == 1
     assert words in told[0]
 

@@ -1,11 +1,13 @@
 """What earlier attempts have proven done."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from runner.left_sessions import LeftSession, still_there
 from runner.record import attempt_folder
 from runner.resume import next_attempt, read_resume
 from runner.store import Store
@@ -104,6 +106,48 @@ def test_other_code_in_between_takes_away_what_was_done_before(store: Store) -> 
     write_attempt(store, 3, [finished("c")])
 
     assert done(store, 4) == {"build": ["c"]}
+
+
+def opened(pid: int) -> dict[str, Any]:
+    """The event of a session on the warehouse."""
+    return {"type": "session_opened", "pid": pid}
+
+
+def left(store: Store, *, resume_key: str = "same", start_over: bool = False) -> list[int]:
+    """The sessions that the third attempt is to look for."""
+    resume = read_resume(store, "r", 3, resume_key=resume_key, start_over=start_over)
+    return [session.pid for session in resume.left_sessions]
+
+
+@pytest.mark.parametrize(("resume_key", "start_over"), [("same", False), ("another", False), ("same", True)])
+def test_sessions_of_attempts_that_were_killed_are_looked_for(store: Store, resume_key: str, start_over: bool) -> None:
+    """Whatever code the killed one ran, and whether or not anything of it counts: its queries hold locks."""
+    write_attempt(store, 1, [opened(11), finished("a")])
+    write_attempt(store, 2, [opened(21), {"type": "run_finished", "outcome": "interrupted"}])
+
+    assert left(store, resume_key=resume_key, start_over=start_over) == [11, 21]
+
+
+@pytest.mark.parametrize("outcome", ["success", "failed"])
+def test_an_attempt_that_came_to_its_end_has_left_no_session(store: Store, outcome: str) -> None:
+    """So the usual further attempt, after a model that failed, asks the warehouse nothing."""
+    write_attempt(store, 1, [opened(11), {"type": "run_finished", "outcome": outcome}])
+
+    assert left(store) == []
+
+
+def test_only_the_session_that_was_noted_is_ended() -> None:
+    """Process ids are used again: a session of that number which began at another time is somebody else's."""
+    noted = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
+    sessions = [LeftSession(pid=pid, noted_at=noted) for pid in (1, 2, 3, 4)]
+    active = [
+        (1, datetime(2026, 1, 1, 11, 59, 58)),  # noqa: DTZ001 - as Redshift tells it, in UTC
+        (2, datetime(2026, 1, 1, 12, 5)),  # noqa: DTZ001 - see above
+        (3, datetime(2026, 1, 1, 11, 50)),  # noqa: DTZ001 - see above
+        (9, datetime(2026, 1, 1, 11, 59, 58)),  # noqa: DTZ001 - see above
+    ]
+
+    assert still_there(sessions, active) == [1]
 
 
 def test_start_over_repeats_everything(store: Store) -> None:
