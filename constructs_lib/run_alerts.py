@@ -11,7 +11,11 @@ from constructs_lib.dbt_task import CONTAINER_NAME
 
 
 class RunAlerts(Construct):
-    """Defines the alerts about containers of one task family that ended with an error or never started."""
+    """
+    Defines the alerts about containers of one task family that ended with an error, were killed for memory or never started.
+
+    They are told by ECS itself; `rules` are EventBridge's rules by the words to show for them.
+    """
 
     def __init__(
         self,
@@ -23,43 +27,60 @@ class RunAlerts(Construct):
         cluster: ecs.ICluster,
         log_group: logs.ILogGroup,
         topic: sns.ITopic,
+        runbook_url: str,
     ) -> None:
         super().__init__(scope, construct_id)
+        self.rules: dict[str, events.Rule] = {}
+        self._topic = topic
+        self._runbook_url = runbook_url
         stopped = {"clusterArn": [cluster.cluster_arn], "group": [f"family:{family}"], "lastStatus": ["STOPPED"]}
         task = events.EventField.from_path("$.detail.taskArn")
         reason = events.EventField.from_path("$.detail.stoppedReason")
 
         self._define_rule(
             "Failed",
+            label="failed",
             description=f"{run_name}: the container ended with an error",
             # By name: a container that AWS injects beside ours may end with any code.
             detail={**stopped, "containers": {"name": [CONTAINER_NAME], "exitCode": [{"anything-but": [0]}]}},
             message=(
                 f"The run of {run_name} failed: its container ended with an error. Reason given by ECS: {reason}. "
                 f"Task: {task}. Log group: {log_group.log_group_name}. "
-                "Which model failed, and the database's words, are in the run's report and in Airflow. "
-                "What to do: docs/runbook.md, 'A run failed'."
+                "Which model failed, and the database's words, are in the run's report and in Airflow."
             ),
-            topic=topic,
+            section="a-run-failed",
+        )
+        self._define_rule(
+            "OutOfMemory",
+            label="killed for memory",
+            description=f"{run_name}: the container was killed for memory",
+            detail={
+                **stopped,
+                "containers": {"name": [CONTAINER_NAME], "reason": [{"prefix": "OutOfMemoryError"}]},
+            },
+            message=(
+                f"The run of {run_name} was killed because it needed more memory than its task has. Task: {task}. "
+                f"Log group: {log_group.log_group_name}. What was built before is recorded and is not built again."
+            ),
+            section="killed-for-memory",
         )
         self._define_rule(
             "NotStarted",
+            label="did not start",
             description=f"{run_name}: the container did not start",
             detail={**stopped, "stopCode": ["TaskFailedToStart"]},
-            message=(
-                f"The run of {run_name} did not start: {reason}. Task: {task}. Nothing ran in the warehouse. "
-                "What to do: docs/runbook.md, 'A container does not start'."
-            ),
-            topic=topic,
+            message=(f"The run of {run_name} did not start: {reason}. Task: {task}. Nothing ran in the warehouse."),
+            section="a-container-does-not-start",
         )
 
     def _define_rule(
-        self, rule_id: str, *, description: str, detail: dict[str, object], message: str, topic: sns.ITopic
+        self, rule_id: str, *, label: str, description: str, detail: dict[str, object], message: str, section: str
     ) -> None:
-        events.Rule(
+        text = f"{message} What to do: {self._runbook_url}#{section}"
+        self.rules[label] = events.Rule(
             self,
             rule_id,
             description=description,
             event_pattern=events.EventPattern(source=["aws.ecs"], detail_type=["ECS Task State Change"], detail=detail),
-            targets=[targets.SnsTopic(topic, message=events.RuleTargetInput.from_text(message))],
+            targets=[targets.SnsTopic(self._topic, message=events.RuleTargetInput.from_text(text))],
         )

@@ -3,9 +3,11 @@
 import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_ecs as ecs
+from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_deployment as s3_deployment
 from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from constructs_lib.airflow_files import AirflowFiles
@@ -14,6 +16,7 @@ from constructs_lib.artifacts_bucket import ArtifactsBucket
 from constructs_lib.image_registry import ImageRegistry
 from constructs_lib.private_network import PrivateNetwork
 from constructs_lib.repository import REPOSITORY
+from constructs_lib.run_guard import RunGuard
 from constructs_lib.warehouse_credentials import services
 from stacks import names
 from stacks.settings import Environment, ExistingNetwork, OwnNetwork
@@ -21,12 +24,15 @@ from stacks.settings import Environment, ExistingNetwork, OwnNetwork
 _ARTIFACTS_BUCKET_NAME = "ArtifactsBucketName"
 _CLUSTER_NAME = "ClusterName"
 _ALERT_TOPIC_NAME = "AlertTopicName"
+_GUARD_FUNCTION_NAME = "GuardFunctionName"
+_DUE_RUNS_QUEUE_NAME = "DueRunsQueueName"
+_DEAD_LETTERS_QUEUE_NAME = "DeadLettersQueueName"
 _VPC_ID = "VpcId"
 _SUBNET_ID = "SubnetId"
 
 
 class EnvironmentStack(cdk.Stack):
-    """Defines the registry, the bucket, the cluster, the alert topic, the network and Airflow's package of an environment."""
+    """Defines the registry, the bucket, the cluster, the alert topic, the guard, the network and Airflow's package."""
 
     def __init__(self, scope: Construct, construct_id: str, *, settings: Environment) -> None:
         super().__init__(
@@ -47,6 +53,15 @@ class EnvironmentStack(cdk.Stack):
         ).bucket
         self._cluster = self._define_cluster()
         self._alert_topic = AlertTopic(self, "Alerts", emails=settings.alert_emails).topic
+        self._guard = RunGuard(
+            self,
+            "Guard",
+            environment_name=settings.name,
+            cluster=self._cluster,
+            start_within=cdk.Duration.seconds(settings.start_within.total_seconds()),
+            topic=self._alert_topic,
+            runbook_url=settings.runbook_url,
+        )
         self._define_airflow_package()
         self._define_outputs()
 
@@ -124,6 +139,9 @@ class EnvironmentStack(cdk.Stack):
         cdk.CfnOutput(self, _ARTIFACTS_BUCKET_NAME, value=self._artifacts.bucket_name)
         cdk.CfnOutput(self, _CLUSTER_NAME, value=self._cluster.cluster_name)
         cdk.CfnOutput(self, _ALERT_TOPIC_NAME, value=self._alert_topic.topic_name)
+        cdk.CfnOutput(self, _GUARD_FUNCTION_NAME, value=self._guard.function.function_name)
+        cdk.CfnOutput(self, _DUE_RUNS_QUEUE_NAME, value=self._guard.due_runs.queue_name)
+        cdk.CfnOutput(self, _DEAD_LETTERS_QUEUE_NAME, value=self._guard.dead_letters.queue_name)
         if isinstance(self._settings.network, OwnNetwork):
             cdk.CfnOutput(self, _VPC_ID, value=self._vpc.vpc_id)
             for number, subnet in enumerate(self._vpc.isolated_subnets, start=1):
@@ -147,6 +165,9 @@ class SharedResources(Construct):
         self.alert_topic = sns.Topic.from_topic_arn(
             self, "Alerts", cdk.Stack.of(self).format_arn(service="sns", resource=self._output(_ALERT_TOPIC_NAME))
         )
+        self.guard = lambda_.Function.from_function_name(self, "Guard", self._output(_GUARD_FUNCTION_NAME))
+        self.due_runs = self._queue("DueRuns", _DUE_RUNS_QUEUE_NAME)
+        self.dead_letters = self._queue("DeadLetters", _DEAD_LETTERS_QUEUE_NAME)
         self.vpc = ec2.Vpc.from_vpc_attributes(
             self,
             "Network",
@@ -164,6 +185,10 @@ class SharedResources(Construct):
             if isinstance(network, ExistingNetwork)
             else [self._output(f"{_SUBNET_ID}{number}") for number, _ in enumerate(network.availability_zones, start=1)]
         )
+
+    def _queue(self, queue_id: str, output_name: str) -> sqs.IQueue:
+        arn = cdk.Stack.of(self).format_arn(service="sqs", resource=self._output(output_name))
+        return sqs.Queue.from_queue_arn(self, queue_id, arn)
 
     def _output(self, name: str) -> str:
         return cdk.Fn.get_stack_output(self._stack_name, name)

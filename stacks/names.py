@@ -45,6 +45,11 @@ def dag_folder(environment: str, project: str) -> str:
     return f"{dag_package(environment)}_{project}"
 
 
+def dashboard(environment: str, project: str) -> str:
+    """A project's page in CloudWatch, which people look for by its name."""
+    return project_stack(environment, project)
+
+
 def project_prefix(project: str) -> str:
     """A project's part of the bucket of run records and docs."""
     return f"{project}/"

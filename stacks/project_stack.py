@@ -10,13 +10,18 @@ from aws_cdk import aws_s3_deployment as s3_deployment
 from constructs import Construct
 
 from constructs_lib.airflow_files import AirflowFiles
+from constructs_lib.aws_cron import scheduler_expressions
 from constructs_lib.dbt_graph import dbt_graph
 from constructs_lib.dbt_image import dbt_image
 from constructs_lib.dbt_project_files import DbtProjectFiles
 from constructs_lib.dbt_task import CONTAINER_NAME, LOG_STREAM_PREFIX, STOP_TIMEOUT, DbtTask
 from constructs_lib.launch_role import LaunchRole
+from constructs_lib.launcher import Launcher
+from constructs_lib.project_schedules import ProjectSchedules
 from constructs_lib.repository import REPOSITORY
+from constructs_lib.run_alarms import RunAlarms
 from constructs_lib.run_alerts import RunAlerts
+from constructs_lib.run_dashboard import RunDashboard
 from constructs_lib.task_security_group import TaskSecurityGroup
 from constructs_lib.warehouse_credentials import runner_entry
 from stacks import names
@@ -25,11 +30,12 @@ from stacks.settings import AirflowTarget, DbtProject, Environment, ExistingNetw
 
 _FORMAT_VERSION = 1
 _IMAGE_PLATFORMS = {"x86_64": ecr_assets.Platform.LINUX_AMD64, "arm64": ecr_assets.Platform.LINUX_ARM64}
+_MOST_ATTEMPTS_WITHOUT_AIRFLOW = 3
 _CPU_ARCHITECTURES = {"x86_64": ecs.CpuArchitecture.X86_64, "arm64": ecs.CpuArchitecture.ARM64}
 
 
 class ProjectStack(cdk.Stack):
-    """Defines the image, the task, the roles, the alerts and the DAG of one dbt project."""
+    """Defines the image, the task, the roles, the alarms, the dashboard and the DAG or the schedule of one dbt project."""
 
     def __init__(
         self,
@@ -58,7 +64,10 @@ class ProjectStack(cdk.Stack):
         self._graph = self._read_graph()
 
         self.task = self._define_task()
-        self._define_alerts()
+        self._run_name = f"dbt project {project.name} in {settings.name}"
+        self._placement = self._define_placement()
+        self._define_alarms()
+        self._define_schedules()
         if project.scheduler == "airflow" and settings.airflow is not None:
             self._define_dag(settings.airflow)
         cdk.Tags.of(self).add("dbt-project", project.name)
@@ -107,15 +116,90 @@ class ProjectStack(cdk.Stack):
             },
         }
 
-    def _define_alerts(self) -> None:
-        RunAlerts(
+    def _define_placement(self) -> dict[str, Any]:
+        """With what, and where, a task of this project is started."""
+        return {
+            "cluster_arn": self._shared.cluster.cluster_arn,
+            "task_definition_arn": self.task.task_definition.task_definition_arn,
+            "container_name": CONTAINER_NAME,
+            "subnet_ids": self._shared.subnet_ids,
+            "security_group_ids": self._security_group_ids(),
+            "capacity": self._project.capacity,
+        }
+
+    def _define_alarms(self) -> None:
+        settings, project = self._settings, self._project
+        dimensions = {"environment": settings.name, "project": project.name}
+        alerts = RunAlerts(
             self,
             "Alerts",
-            run_name=f"dbt project {self._project.name} in {self._settings.name}",
-            family=names.task_family(self._settings.name, self._project.name),
+            run_name=self._run_name,
+            family=names.task_family(settings.name, project.name),
             cluster=self._shared.cluster,
             log_group=self.task.log_group,
             topic=self._shared.alert_topic,
+            runbook_url=settings.runbook_url,
+        )
+        alarms = RunAlarms(
+            self,
+            "Alarms",
+            run_name=self._run_name,
+            dimensions=dimensions,
+            has_schedule=project.schedule is not None,
+            start_within=cdk.Duration.seconds(settings.start_within.total_seconds()),
+            deadline=cdk.Duration.seconds(project.deadline.total_seconds()),
+            topic=self._shared.alert_topic,
+            runbook_url=settings.runbook_url,
+        )
+        if project.has_dashboard:
+            RunDashboard(
+                self,
+                "Dashboard",
+                name=names.dashboard(settings.name, project.name),
+                run_name=self._run_name,
+                dimensions=dimensions,
+                memory_mib=project.size.memory_mib,
+                alarms=alarms.alarms,
+                alerts=alerts.rules,
+                runbook_url=settings.runbook_url,
+            )
+
+    def _define_schedules(self) -> None:
+        settings, project, shared = self._settings, self._project, self._shared
+        launcher = None
+        if project.scheduler == "eventbridge":
+            launcher = Launcher(
+                self,
+                "Launcher",
+                run_name=self._run_name,
+                cluster=shared.cluster,
+                task_definition=self.task.task_definition,
+                launch={
+                    **self._placement,
+                    "family": self.task.task_definition.family,
+                    "most_attempts": _MOST_ATTEMPTS_WITHOUT_AIRFLOW,
+                },
+                dead_letters=shared.dead_letters,
+            ).function
+            cdk.CfnOutput(self, "LauncherFunctionName", value=launcher.function_name)
+        ProjectSchedules(
+            self,
+            "Schedules",
+            guard=shared.guard,
+            due_runs=shared.due_runs,
+            dead_letters=shared.dead_letters,
+            guarded={
+                "environment": settings.name,
+                "project": project.name,
+                "cluster_arn": shared.cluster.cluster_arn,
+                "family": self.task.task_definition.family,
+                "container_name": CONTAINER_NAME,
+                "deadline_seconds": int(project.deadline.total_seconds()),
+                "stop_timeout_seconds": STOP_TIMEOUT.to_seconds(),
+            },
+            expressions=scheduler_expressions(project.schedule) if project.schedule else [],
+            time_zone=project.time_zone,
+            launcher=launcher,
         )
 
     def _define_dag(self, airflow: AirflowTarget) -> None:
@@ -154,12 +238,8 @@ class ProjectStack(cdk.Stack):
             "schedule": project.schedule,
             "time_zone": project.time_zone,
             "package": names.dag_package(settings.name),
-            "cluster_arn": shared.cluster.cluster_arn,
-            "task_definition_arn": self.task.task_definition.task_definition_arn,
+            **self._placement,
             "task_definition_family": self.task.task_definition.family,
-            "container_name": CONTAINER_NAME,
-            "subnet_ids": shared.subnet_ids,
-            "security_group_ids": self._security_group_ids(),
             "assign_public_ip": False,
             "launch_role_arn": launch_role_arn,
             "log_group_name": self.task.log_group.log_group_name,
@@ -170,7 +250,6 @@ class ProjectStack(cdk.Stack):
             "stop_timeout_seconds": STOP_TIMEOUT.to_seconds(),
             "render": project.render,
             "updates_assets": project.updates_assets,
-            "capacity": project.capacity,
         }
 
     def _security_group_ids(self) -> list[str]:

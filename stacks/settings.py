@@ -25,7 +25,7 @@ from constructs_lib.warehouse_credentials import WarehouseCredentials
 from stacks import names
 
 CpuArchitecture = Literal["x86_64", "arm64"]
-Scheduler = Literal["airflow", "none"]
+Scheduler = Literal["airflow", "eventbridge", "none"]
 Render = Literal["nodes", "run"]
 Capacity = Literal["fargate", "fargate_spot"]
 
@@ -190,10 +190,12 @@ class DbtProject:
     `schema`: the schema that dbt builds in (`target.schema`).
     `schedule`: a cron expression of five numeric fields in `time_zone`, or None for runs by hand only.
     `deadline`: how long a run may take before the container ends it, from one minute to a week.
-    `scheduler`: "airflow" deploys a DAG into the environment's Airflow; "none" deploys the task only.
+    `scheduler`: "airflow" deploys a DAG into the environment's Airflow; "eventbridge" starts runs without one; "none" deploys the
+    task only.
     `render`: what the DAG shows, one task for each model ("nodes") or one for the run ("run").
     `updates_assets`: whether Airflow's assets are updated with what is built, so that other DAGs can be scheduled on it.
     `capacity`: "fargate_spot" costs about a third, and a run may be interrupted; it then resumes.
+    `has_dashboard`: whether CloudWatch gets a page of this project.
     """
 
     name: str
@@ -211,6 +213,7 @@ class DbtProject:
     render: Render = "nodes"
     updates_assets: bool = True
     capacity: Capacity = "fargate"
+    has_dashboard: bool = True
     warehouse_egress: WarehouseEgress = field(default_factory=WarehouseEgress)
 
     def __post_init__(self) -> None:
@@ -245,6 +248,8 @@ class DbtProject:
         _check_time_zone(self.time_zone)
         check_one_of("cpu_architecture", self.cpu_architecture, get_args(CpuArchitecture))
         check_one_of("scheduler", self.scheduler, get_args(Scheduler))
+        if self.scheduler == "eventbridge" and self.schedule is None:
+            raise SettingsError("schedule must be given where scheduler is 'eventbridge', got None")
         check_one_of("render", self.render, get_args(Render))
         check_one_of("capacity", self.capacity, get_args(Capacity))
         if not self.steps:
@@ -305,6 +310,9 @@ class Environment:
 
     `airflow`: None where there is no Airflow; all projects then need another scheduler.
     `alert_emails`: who hears of failures; each address has to confirm the subscription once.
+    `runbook_url`: where the texts of alarms link to. Default: the path of the runbook in this repository.
+    `start_within`: how long after its time a run's container may be started before someone hears, up to 15 minutes, the longest
+    that a message of SQS can be delayed. Default: 15 minutes.
     `records_retention_days`: how long run records and docs are kept. Default: 400 days.
     `log_retention`: how long containers' logs are kept. Default: three months.
     `images_kept`: how many images of each project are kept; rolling back needs them. Default: 20.
@@ -321,6 +329,8 @@ class Environment:
     cluster: ExistingCluster | None = None
     airflow: AirflowTarget | None = None
     alert_emails: tuple[str, ...] = ()
+    runbook_url: str = "docs/runbook.md"
+    start_within: timedelta = timedelta(minutes=15)
     records_retention_days: int = 400
     log_retention: logs.RetentionDays = logs.RetentionDays.THREE_MONTHS
     images_kept: int = 20
@@ -363,9 +373,7 @@ class Environment:
                     f"project {project.name!r} has scheduler 'airflow', but the environment's airflow is None; "
                     "give an AirflowTarget or another scheduler"
                 )
-        for email in self.alert_emails:
-            _check("an alert email", email, r"[^@\s]+@[^@\s]+\.[^@\s]+", "an email address")
-        _check_unique("alert_emails", self.alert_emails)
+        self._check_alerts()
         _check_days("records_retention_days", self.records_retention_days, minimum=1)
         if not isinstance(self.images_kept, int) or self.images_kept < 1:
             raise SettingsError(f"images_kept must be at least 1, got {self.images_kept!r}")
@@ -373,6 +381,16 @@ class Environment:
             _check("permissions_boundary_arn", self.permissions_boundary_arn, _POLICY_ARN, "the ARN of an IAM policy")
         if self.role_path is not None:
             _check("role_path", self.role_path, _ROLE_PATH, "a path such as '/data/', beginning and ending with '/'")
+
+    def _check_alerts(self) -> None:
+        for email in self.alert_emails:
+            _check("an alert email", email, r"[^@\s]+@[^@\s]+\.[^@\s]+", "an email address")
+        _check_unique("alert_emails", self.alert_emails)
+        _check("runbook_url", self.runbook_url, r"[^\s#\"<>]+", "an address or a path without '#'")
+        if not isinstance(self.start_within, timedelta) or not (
+            timedelta(minutes=1) <= self.start_within <= timedelta(minutes=15)
+        ):
+            raise SettingsError(f"start_within must be a timedelta from 1 to 15 minutes, got {self.start_within!r}")
 
     @property
     def removal_policy(self) -> RemovalPolicy:

@@ -118,6 +118,7 @@ def alert_rules(stack: cdk.Stack) -> list[dict[str, Any]]:
         cluster=ecs.Cluster.from_cluster_attributes(stack, "Cluster", cluster_name="shared", vpc=vpc),
         log_group=logs.LogGroup.from_log_group_name(stack, "Log", "the-log-group"),
         topic=sns.Topic.from_topic_arn(stack, "Topic", "arn:aws:sns:eu-central-1:111111111111:alerts"),
+        runbook_url="https://example.com/runbook",
     )
     rules = Template.from_stack(stack).find_resources("AWS::Events::Rule").values()
     return [rule["Properties"] for rule in rules]
@@ -135,6 +136,15 @@ def test_container_that_ends_with_an_error_is_told(alert_rules: list[dict[str, A
     } in details
 
 
+def test_container_that_was_killed_for_memory_is_told(alert_rules: list[dict[str, Any]]) -> None:
+    """ECS gives no code for it, only words at the container."""
+    details = [rule["EventPattern"]["detail"] for rule in alert_rules]
+
+    assert {"name": ["dbt"], "reason": [{"prefix": "OutOfMemoryError"}]} in [
+        detail.get("containers") for detail in details
+    ]
+
+
 def test_container_that_does_not_start_is_told(alert_rules: list[dict[str, Any]]) -> None:
     """A container that never ran has no exit code, only a stop code."""
     details = [rule["EventPattern"]["detail"] for rule in alert_rules]
@@ -148,7 +158,7 @@ def test_alert_is_a_sentence_with_the_way_on(alert_rules: list[dict[str, Any]]) 
         (target,) = rule["Targets"]
         text = target["InputTransformer"]["InputTemplate"]
         assert text.startswith('"The run of dbt project shop in dev ')
-        assert "docs/runbook.md" in text
+        assert "What to do: https://example.com/runbook#" in text
         assert json.loads(text.replace("<", "").replace(">", ""))
 
 

@@ -1,0 +1,100 @@
+"""Starts the runs of a project that has no Airflow."""
+
+from typing import Any
+
+from aws_cdk import Stack
+from aws_cdk import aws_ecs as ecs
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from constructs_lib.findings import acknowledge_wildcards
+from constructs_lib.run_guard_function import RunGuardFunction
+
+
+class Launcher(Construct):
+    """
+    Defines the function that starts the tasks of one family on one cluster, one at a time, and goes on with lost ones.
+
+    It may run this family and pass its two roles, nothing else; it stops only a task that it has started beside another one.
+    `launch` says with what a task is started. What fails three times goes to `dead_letters`.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        run_name: str,
+        cluster: ecs.ICluster,
+        task_definition: ecs.FargateTaskDefinition,
+        launch: dict[str, Any],
+        dead_letters: sqs.IQueue,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        launcher = RunGuardFunction(
+            self,
+            "Function",
+            handler="launcher",
+            description=f"Starts the runs of {run_name}",
+            environment={"LAUNCH": Stack.of(self).to_json_string(launch)},
+        )
+        self.function = launcher.function
+        self._allow(launcher, cluster, task_definition)
+        launcher.allow(["sqs:SendMessage"], dead_letters.queue_arn)
+        lambda_.CfnEventInvokeConfig(
+            self,
+            "Retries",
+            function_name=self.function.function_name,
+            qualifier="$LATEST",
+            maximum_event_age_in_seconds=15 * 60,
+            maximum_retry_attempts=2,
+            destination_config=lambda_.CfnEventInvokeConfig.DestinationConfigProperty(
+                on_failure=lambda_.CfnEventInvokeConfig.OnFailureProperty(destination=dead_letters.queue_arn)
+            ),
+        ).node.add_dependency(launcher.role)
+        events.Rule(
+            self,
+            "Stopped",
+            description=f"{run_name}: goes on with a run that lost its container",
+            event_pattern=events.EventPattern(
+                source=["aws.ecs"],
+                detail_type=["ECS Task State Change"],
+                detail={
+                    "clusterArn": [cluster.cluster_arn],
+                    "group": [f"family:{task_definition.family}"],
+                    "lastStatus": ["STOPPED"],
+                },
+            ),
+            targets=[targets.LambdaFunction(self.function)],
+        )
+
+    # As the launch role's: TaskDefinition.grant_run() names one revision and knows no cluster.
+    def _allow(
+        self, launcher: RunGuardFunction, cluster: ecs.ICluster, task_definition: ecs.FargateTaskDefinition
+    ) -> None:
+        stack = Stack.of(self)
+        on_cluster = {"ArnEquals": {"ecs:cluster": cluster.cluster_arn}}
+        revisions = stack.format_arn(
+            service="ecs", resource="task-definition", resource_name=f"{task_definition.family}:*"
+        )
+        tasks = stack.format_arn(service="ecs", resource="task", resource_name=f"{cluster.cluster_name}/*")
+        launcher.allow(["ecs:RunTask"], revisions, conditions=on_cluster)
+        launcher.allow(["ecs:DescribeTasks", "ecs:StopTask"], tasks)
+        launcher.allow(["ecs:ListTasks"], "*", conditions=on_cluster)
+        for role in (task_definition.task_role, task_definition.obtain_execution_role()):
+            launcher.allow(
+                ["iam:PassRole"],
+                role.role_arn,
+                conditions={"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}},
+            )
+        acknowledge_wildcards(
+            launcher.role,
+            {
+                "*": "ecs:ListTasks cannot be restricted but by the cluster, which its condition does.",
+                revisions: "Every revision of this family: a deploy may come between a start and its continuation.",
+                tasks: "The ids of tasks are made when they start.",
+            },
+        )

@@ -1,0 +1,114 @@
+"""What happens by the clock for one project: the guard looks, and without Airflow a run starts."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aws_cdk import Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_scheduler as scheduler
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from constructs_lib.run_guard import GUARD_INTERVAL
+
+# https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html
+_SCHEDULED_AT = {"scheduled_at": "<aws.scheduler.scheduled-time>"}
+_RETRIES = {"maximum_event_age_in_seconds": 15 * 60, "maximum_retry_attempts": 10}
+"""Scheduler tries again, each time later, and gives up after a quarter of an hour: a start that comes later is a surprise."""
+
+
+class ProjectSchedules(Construct):
+    """
+    Defines the schedules of one project in a group of their own, and the role that they act as.
+
+    `guarded` tells the guard what to look at. At the times of `expressions`, in `time_zone`, the guard is told that a run is
+    due, and `launcher`, if there is one, is told to start it.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        guard: lambda_.IFunction,
+        due_runs: sqs.IQueue,
+        dead_letters: sqs.IQueue,
+        guarded: Mapping[str, Any],
+        expressions: Sequence[str],
+        time_zone: str,
+        launcher: lambda_.IFunction | None,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self._dead_letters = dead_letters
+        self._time_zone = time_zone
+        self._group = scheduler.CfnScheduleGroup(self, "Group")
+        self._role = iam.Role(
+            self,
+            "Role",
+            description="Calls the guard, and starts runs where there is no Airflow; for EventBridge Scheduler",
+            assumed_by=iam.ServicePrincipal(
+                "scheduler.amazonaws.com",
+                # https://docs.aws.amazon.com/scheduler/latest/UserGuide/cross-service-confused-deputy-prevention.html
+                conditions={
+                    "StringEquals": {
+                        "aws:SourceAccount": Stack.of(self).account,
+                        "aws:SourceArn": self._group.attr_arn,
+                    }
+                },
+            ),
+        )
+        self._allow("sqs:SendMessage", dead_letters.queue_arn)
+        self._allow("lambda:InvokeFunction", guard.function_arn)
+        self._define_schedule(
+            "Guard",
+            "Looks at the containers that run",
+            expression=f"rate({GUARD_INTERVAL.to_minutes()} minutes)",
+            target_arn=guard.function_arn,
+            content={"check": "containers", "project": guarded},
+        )
+        if expressions:
+            self._allow("sqs:SendMessage", due_runs.queue_arn)
+        if expressions and launcher is not None:
+            self._allow("lambda:InvokeFunction", launcher.function_arn)
+        # The two expressions of a cron that names days of the month and of the week.
+        for number, expression in enumerate(expressions, start=1):
+            self._define_schedule(
+                f"Due{number}",
+                "Tells the guard that a run is due",
+                expression=expression,
+                target_arn=due_runs.queue_arn,
+                content={"check": "start", "project": guarded, **_SCHEDULED_AT},
+            )
+            if launcher is not None:
+                self._define_schedule(
+                    f"Start{number}",
+                    "Starts the run",
+                    expression=expression,
+                    target_arn=launcher.function_arn,
+                    content=_SCHEDULED_AT,
+                )
+
+    def _allow(self, action: str, resource_arn: str) -> None:
+        self._role.add_to_policy(iam.PolicyStatement(actions=[action], resources=[resource_arn]))
+
+    def _define_schedule(
+        self, schedule_id: str, description: str, *, expression: str, target_arn: str, content: Mapping[str, Any]
+    ) -> None:
+        # The L2 construct would give each target a role of its own, with more than these rights.
+        scheduler.CfnSchedule(
+            self,
+            schedule_id,
+            description=description,
+            group_name=self._group.ref,
+            schedule_expression=expression,
+            schedule_expression_timezone=self._time_zone,
+            flexible_time_window=scheduler.CfnSchedule.FlexibleTimeWindowProperty(mode="OFF"),
+            target=scheduler.CfnSchedule.TargetProperty(
+                arn=target_arn,
+                role_arn=self._role.role_arn,
+                input=Stack.of(self).to_json_string(content),
+                retry_policy=scheduler.CfnSchedule.RetryPolicyProperty(**_RETRIES),
+                dead_letter_config=scheduler.CfnSchedule.DeadLetterConfigProperty(arn=self._dead_letters.queue_arn),
+            ),
+        ).node.add_dependency(self._role)

@@ -1,0 +1,106 @@
+"""The alarms of one project that CloudWatch rings from metrics: what the runner and the guard write into their logs."""
+
+from aws_cdk import Duration
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_cloudwatch_actions as cloudwatch_actions
+from aws_cdk import aws_sns as sns
+from constructs import Construct
+
+from constructs_lib.run_guard import GUARD_INTERVAL
+
+NAMESPACE = "DbtOnFargate"
+"""Where the runner and the guard write their metrics."""
+
+
+class RunAlarms(Construct):
+    """Defines the alarms about runs of one project that did not start, do not end, or found old data."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        run_name: str,
+        dimensions: dict[str, str],
+        has_schedule: bool,
+        start_within: Duration,
+        deadline: Duration,
+        topic: sns.ITopic,
+        runbook_url: str,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self._dimensions = dimensions
+        self._action = cloudwatch_actions.SnsAction(topic)
+        self._runbook_url = runbook_url
+        self.alarms: list[cloudwatch.Alarm] = []
+
+        if has_schedule:
+            self._define_alarm(
+                "NotStarted",
+                "RunsNotStarted",
+                text=(
+                    f"The run of {run_name} was due {_minutes(start_within)} minutes ago, and no container was started for it. "
+                    "The tables are as old as the run before."
+                ),
+                section="a-run-did-not-happen",
+            )
+        self._define_alarm(
+            "LongerThanUsual",
+            "ContainersLongerThanUsual",
+            text=(
+                f"The run of {run_name} has been going on for more than twice as long as the longest run of a usual day. "
+                "It goes on until it ends or its deadline comes."
+            ),
+            section="the-run-takes-too-long",
+        )
+        self._define_alarm(
+            "PastDeadline",
+            "ContainersPastDeadline",
+            text=(
+                f"A container of {run_name} outlived the deadline of {_minutes(deadline)} minutes without ending itself. "
+                "The guard has told ECS to stop it."
+            ),
+            section="a-container-outlived-its-deadline",
+        )
+        self._define_alarm(
+            "Orphan",
+            "OrphanContainers",
+            text=(
+                f"A container of {run_name} is at work that nobody waits for: it was not started by Airflow or the schedule, or "
+                "another one was started since. Two at once write the same tables."
+            ),
+            section="an-orphan-container",
+        )
+        self._define_alarm(
+            "StaleSources",
+            "SourceFreshnessBreaches",
+            text=(
+                f"A run of {run_name} found sources that are older than they may be. Models that read them were built from old data."
+            ),
+            section="sources-are-stale",
+        )
+
+    def _define_alarm(self, alarm_id: str, metric_name: str, *, text: str, section: str) -> None:
+        alarm = cloudwatch.Alarm(
+            self,
+            alarm_id,
+            metric=cloudwatch.Metric(
+                namespace=NAMESPACE,
+                metric_name=metric_name,
+                dimensions_map=self._dimensions,
+                statistic="Maximum",
+                period=GUARD_INTERVAL,
+            ),
+            alarm_description=f"{text} What to do: {self._runbook_url}#{section}",
+            evaluation_periods=1,
+            threshold=0,
+            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
+            # A metric is written when there is something to count.
+            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+        )
+        alarm.add_alarm_action(self._action)
+        self.alarms.append(alarm)
+
+
+def _minutes(duration: Duration) -> str:
+    return f"{duration.to_minutes(integral=False):g}"

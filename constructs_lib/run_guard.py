@@ -1,0 +1,147 @@
+"""The guard of an environment: one function for all projects, the queue of runs that were due, and what tells when it fails."""
+
+from aws_cdk import Duration, Stack
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_cloudwatch_actions as cloudwatch_actions
+from aws_cdk import aws_ecs as ecs
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from constructs_lib.findings import acknowledge, acknowledge_wildcards
+from constructs_lib.run_guard_function import RunGuardFunction
+
+GUARD_INTERVAL = Duration.minutes(5)
+"""How often the containers of a project are looked at."""
+
+
+class RunGuard(Construct):
+    """
+    Defines the function that looks after the containers of all projects on `cluster`, and its queues.
+
+    Schedules of the projects invoke it, and send into `due_runs` what becomes readable `start_within` later (SQS knows up to
+    15 minutes). What can be delivered nowhere, of any schedule, is kept in `dead_letters` for two weeks, and an alarm tells.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        environment_name: str,
+        cluster: ecs.ICluster,
+        start_within: Duration,
+        topic: sns.ITopic,
+        runbook_url: str,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self._topic = topic
+        self._environment_name = environment_name
+
+        self.dead_letters = sqs.Queue(
+            self,
+            "DeadLetters",
+            encryption=sqs.QueueEncryption.SQS_MANAGED,
+            enforce_ssl=True,
+            retention_period=Duration.days(14),
+        )
+        acknowledge(self.dead_letters, {"AwsSolutions-SQS3": "This queue is where dead letters go."})
+        self.due_runs = sqs.Queue(
+            self,
+            "DueRuns",
+            encryption=sqs.QueueEncryption.SQS_MANAGED,
+            enforce_ssl=True,
+            delivery_delay=start_within,
+            # Six times the function's time-out, as AWS advises for a queue that a function reads.
+            visibility_timeout=Duration.minutes(6),
+            # ECS remembers a stopped task for an hour: an answer that comes later would be wrong.
+            retention_period=Duration.minutes(40),
+            dead_letter_queue=sqs.DeadLetterQueue(queue=self.dead_letters, max_receive_count=3),
+        )
+        guard = RunGuardFunction(
+            self, "Function", handler="guard", description=f"Looks after the dbt runs of {environment_name}"
+        )
+        self.function = guard.function
+        self._allow(guard, cluster)
+        lambda_.CfnEventSourceMapping(
+            self,
+            "ReadsDueRuns",
+            function_name=self.function.function_name,
+            event_source_arn=self.due_runs.queue_arn,
+            batch_size=1,
+        ).node.add_dependency(guard.role)
+        self._define_alarms(runbook_url)
+
+    def _allow(self, guard: RunGuardFunction, cluster: ecs.ICluster) -> None:
+        stack = Stack.of(self)
+        on_cluster = {"ArnEquals": {"ecs:cluster": cluster.cluster_arn}}
+        tasks = stack.format_arn(service="ecs", resource="task", resource_name=f"{cluster.cluster_name}/*")
+        # ListTasks knows no resource but container instances, which Fargate does not have.
+        guard.allow(["ecs:ListTasks"], "*", conditions=on_cluster)
+        guard.allow(["ecs:DescribeTasks", "ecs:StopTask"], tasks)
+        guard.allow(["cloudwatch:GetMetricStatistics"], "*")
+        guard.allow(["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"], self.due_runs.queue_arn)
+        acknowledge_wildcards(
+            guard.role,
+            {
+                "*": "ecs:ListTasks can be restricted to the cluster only, which its condition does, "
+                "and cloudwatch:GetMetricStatistics, which reads numbers, not at all.",
+                tasks: "The ids of tasks are made when they start.",
+            },
+        )
+
+    def _define_alarms(self, runbook_url: str) -> None:
+        name = self._environment_name
+        what_to_do = f"What to do: {runbook_url}#the-guard-does-not-work"
+        self._define_alarm(
+            "Failing",
+            self.function.metric_errors(period=Duration.minutes(15), statistic="Sum"),
+            description=(
+                f"The guard of the dbt runs of {name} ends with an error. While it does, nobody hears of runs that do not start "
+                f"or do not end. {what_to_do}"
+            ),
+        )
+        self._define_alarm(
+            "Silent",
+            self.function.metric_invocations(period=Duration.minutes(15), statistic="Sum"),
+            description=(
+                f"The guard of the dbt runs of {name} has not been called for a quarter of an hour. While it is not, nobody "
+                f"hears of runs that do not start or do not end. {what_to_do}"
+            ),
+            threshold=1,
+            comparison_operator=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
+            treat_missing_data=cloudwatch.TreatMissingData.BREACHING,
+        )
+        self._define_alarm(
+            "Undelivered",
+            self.dead_letters.metric_approximate_number_of_messages_visible(
+                period=Duration.minutes(5), statistic="Maximum"
+            ),
+            description=(
+                f"AWS could not deliver what a schedule of the dbt runs of {name} sent: a run may not have been started. The "
+                f"messages in the dead-letter queue say which. What to do: {runbook_url}#a-schedule-could-not-be-delivered"
+            ),
+        )
+
+    def _define_alarm(
+        self,
+        alarm_id: str,
+        metric: cloudwatch.IMetric,
+        *,
+        description: str,
+        threshold: float = 0,
+        comparison_operator: cloudwatch.ComparisonOperator = cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
+        treat_missing_data: cloudwatch.TreatMissingData = cloudwatch.TreatMissingData.NOT_BREACHING,
+    ) -> None:
+        alarm = cloudwatch.Alarm(
+            self,
+            alarm_id,
+            metric=metric,
+            alarm_description=description,
+            evaluation_periods=1,
+            threshold=threshold,
+            comparison_operator=comparison_operator,
+            treat_missing_data=treat_missing_data,
+        )
+        alarm.add_alarm_action(cloudwatch_actions.SnsAction(self._topic))

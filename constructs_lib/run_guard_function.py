@@ -1,0 +1,70 @@
+"""The code of this repository's own Lambda functions, and what all of them have in common."""
+
+from collections.abc import Mapping
+
+from aws_cdk import Duration, IgnoreMode, RemovalPolicy, Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from constructs import Construct
+
+from constructs_lib.repository import REPOSITORY
+
+
+class RunGuardFunction(Construct):
+    """
+    Defines one function of functions/run_guard with a log group and a role of its own.
+
+    The role may write that log; each further right is given by `allow`. `handler` is a module of the package with a function
+    `handler`.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        handler: str,
+        description: str,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        log_group = logs.LogGroup(
+            self, "LogGroup", retention=logs.RetentionDays.THREE_MONTHS, removal_policy=RemovalPolicy.DESTROY
+        )
+        self.role = iam.Role(
+            self,
+            "Role",
+            description=description,
+            assumed_by=iam.ServicePrincipal(
+                "lambda.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": Stack.of(self).account}}
+            ),
+        )
+        self.allow(["logs:CreateLogStream", "logs:PutLogEvents"], log_group.log_group_arn)
+        self.function = lambda_.Function(
+            self,
+            "Resource",
+            description=description,
+            runtime=lambda_.Runtime.PYTHON_3_14,
+            architecture=lambda_.Architecture.ARM_64,
+            handler=f"run_guard.{handler}.handler",
+            code=lambda_.Code.from_asset(
+                str(REPOSITORY / "functions"),
+                exclude=["**/__pycache__", "**/*.pyc", "**/.mypy_cache", "**/.ruff_cache"],
+                ignore_mode=IgnoreMode.GIT,
+            ),
+            # Grants of CDK would add to it.
+            role=self.role.without_policy_updates(),
+            log_group=log_group,
+            memory_size=256,
+            timeout=Duration.minutes(1),
+            environment=dict(environment or {}),
+        )
+        # Without the policy, the first invocation could come before the right to log it.
+        self.function.node.add_dependency(self.role)
+
+    def allow(self, actions: list[str], *resource_arns: str, conditions: Mapping[str, object] | None = None) -> None:
+        """Let the function do `actions` on these resources."""
+        self.role.add_to_policy(
+            iam.PolicyStatement(actions=actions, resources=list(resource_arns), conditions=conditions)
+        )
