@@ -11,6 +11,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from constructs_lib.findings import acknowledge_wildcards
+from constructs_lib.rare_grants import explain_rare_grants
 from constructs_lib.run_guard_function import RunGuardFunction
 
 
@@ -90,6 +91,13 @@ class Launcher(Construct):
                 role.role_arn,
                 conditions={"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}},
             )
+        explain_rare_grants(
+            launcher.role,
+            {
+                "ecs:StopTask": "Only the younger of two that started at the same moment is stopped.",
+                "sqs:SendMessage": "Only what could not be started after three tries is sent.",
+            },
+        )
         acknowledge_wildcards(
             launcher.role,
             {

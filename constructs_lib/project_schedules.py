@@ -10,6 +10,7 @@ from aws_cdk import aws_scheduler as scheduler
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from constructs_lib.rare_grants import explain_rare_grants
 from constructs_lib.run_guard import GUARD_INTERVAL
 
 # https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html
@@ -60,6 +61,13 @@ class ProjectSchedules(Construct):
         )
         self._allow("sqs:SendMessage", dead_letters.queue_arn)
         self._allow("lambda:InvokeFunction", guard.function_arn)
+        explain_rare_grants(
+            self._role,
+            {
+                "lambda:InvokeFunction": "Used every few minutes, and at the times of a schedule.",
+                "sqs:SendMessage": "Used at the times of a schedule, and for what AWS cannot deliver.",
+            },
+        )
         self._define_schedule(
             "Guard",
             "Looks at the containers that run",

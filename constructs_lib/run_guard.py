@@ -10,6 +10,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from constructs_lib.findings import acknowledge, acknowledge_wildcards
+from constructs_lib.rare_grants import explain_rare_grants
 from constructs_lib.run_guard_function import RunGuardFunction
 
 GUARD_INTERVAL = Duration.minutes(5)
@@ -82,6 +83,17 @@ class RunGuard(Construct):
         guard.allow(["ecs:DescribeTasks", "ecs:StopTask"], tasks)
         guard.allow(["cloudwatch:GetMetricStatistics"], "*")
         guard.allow(["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"], self.due_runs.queue_arn)
+        read = "Lambda reads the queue with it."
+        explain_rare_grants(
+            guard.role,
+            {
+                "cloudwatch:GetMetricStatistics": "Asked only while a container runs.",
+                "ecs:StopTask": "Only a container that outlived its deadline is stopped.",
+                "sqs:DeleteMessage": read,
+                "sqs:GetQueueAttributes": read,
+                "sqs:ReceiveMessage": read,
+            },
+        )
         acknowledge_wildcards(
             guard.role,
             {
@@ -103,17 +115,6 @@ class RunGuard(Construct):
             ),
         )
         self._define_alarm(
-            "Silent",
-            self.function.metric_invocations(period=Duration.minutes(15), statistic="Sum"),
-            description=(
-                f"The guard of the dbt runs of {name} has not been called for a quarter of an hour. While it is not, nobody "
-                f"hears of runs that do not start or do not end. {what_to_do}"
-            ),
-            threshold=1,
-            comparison_operator=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
-            treat_missing_data=cloudwatch.TreatMissingData.BREACHING,
-        )
-        self._define_alarm(
             "Undelivered",
             self.dead_letters.metric_approximate_number_of_messages_visible(
                 period=Duration.minutes(5), statistic="Maximum"
@@ -130,9 +131,6 @@ class RunGuard(Construct):
         metric: cloudwatch.IMetric,
         *,
         description: str,
-        threshold: float = 0,
-        comparison_operator: cloudwatch.ComparisonOperator = cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
-        treat_missing_data: cloudwatch.TreatMissingData = cloudwatch.TreatMissingData.NOT_BREACHING,
     ) -> None:
         alarm = cloudwatch.Alarm(
             self,
@@ -140,8 +138,8 @@ class RunGuard(Construct):
             metric=metric,
             alarm_description=description,
             evaluation_periods=1,
-            threshold=threshold,
-            comparison_operator=comparison_operator,
-            treat_missing_data=treat_missing_data,
+            threshold=0,
+            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
+            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
         )
         alarm.add_alarm_action(cloudwatch_actions.SnsAction(self._topic))

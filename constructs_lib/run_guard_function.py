@@ -8,6 +8,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
+from constructs_lib.rare_grants import explain_rare_grants
 from constructs_lib.repository import REPOSITORY
 
 
@@ -41,6 +42,8 @@ class RunGuardFunction(Construct):
             ),
         )
         self.allow(["logs:CreateLogStream", "logs:PutLogEvents"], log_group.log_group_arn)
+        written = "Lambda writes the function's log with it."
+        explain_rare_grants(self.role, {"logs:CreateLogStream": written, "logs:PutLogEvents": written})
         self.function = lambda_.Function(
             self,
             "Resource",

@@ -4,7 +4,6 @@ One local cloud for all end-to-end tests: emulator, warehouse, Airflow, and the 
 The tests run in the order of their files and lines: each goes on where the one before stopped, as a day in production does.
 """
 
-import json
 import shutil
 import signal
 import time
@@ -19,6 +18,7 @@ from local_cloud.cloud import LocalCloud
 from local_cloud.demo import Choice, DeployedProject, deploy, start_and_deploy
 from local_cloud.progress import Steps
 from local_cloud.run_records import Attempt
+from tests.e2e.alerts import Alerts
 
 
 class Story:
@@ -29,7 +29,8 @@ class Story:
         self.steps = steps
         self.choice = choice
         self.deployed: DeployedProject = start_and_deploy(cloud, steps, choice)
-        self._alert_queue_url = self._subscribe_to_alerts()
+        (topic,) = cloud.account.client("sns").list_topics()["Topics"]
+        self._alerts = Alerts(cloud.account, topic_arn=topic["TopicArn"], queue_name="alerts")
 
     @property
     def project_path(self) -> Path:
@@ -44,33 +45,7 @@ class Story:
 
     def alerts(self) -> list[str]:
         """What reached the subscribers of the alert topic since the last call."""
-        sqs = self.cloud.account.client("sqs")
-        texts = []
-        while messages := sqs.receive_message(
-            QueueUrl=self._alert_queue_url, MaxNumberOfMessages=10, WaitTimeSeconds=2
-        ).get("Messages"):
-            for message in messages:
-                texts.append(json.loads(message["Body"])["Message"])
-                sqs.delete_message(QueueUrl=self._alert_queue_url, ReceiptHandle=message["ReceiptHandle"])
-        return texts
-
-    def _subscribe_to_alerts(self) -> str:
-        # A queue can be read by a test; people subscribe by email.
-        sqs, sns = self.cloud.account.client("sqs"), self.cloud.account.client("sns")
-        (topic,) = sns.list_topics()["Topics"]
-        queue_url = str(sqs.create_queue(QueueName="alerts")["QueueUrl"])
-        queue_arn = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-        allowed = {
-            "Effect": "Allow",
-            "Principal": {"Service": "sns.amazonaws.com"},
-            "Action": "sqs:SendMessage",
-            "Resource": queue_arn,
-            "Condition": {"ArnEquals": {"aws:SourceArn": topic["TopicArn"]}},
-        }
-        policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
-        sqs.set_queue_attributes(QueueUrl=queue_url, Attributes={"Policy": policy})
-        sns.subscribe(TopicArn=topic["TopicArn"], Protocol="sqs", Endpoint=queue_arn)
-        return queue_url
+        return self._alerts.read()
 
     def run(self, **conf: object) -> tuple[str, Attempt]:
         """Let Airflow run the DAG to its end; returns the DAG run's state and the record."""

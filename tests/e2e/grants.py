@@ -39,13 +39,13 @@ class Role:
     reasons: dict[str, str]
 
 
-def deployed_roles(story: Story) -> list[Role]:
-    """Every role in the stacks of the deployed environment."""
+def deployed_roles(story: Story, environment: str) -> list[Role]:
+    """Every role in the stacks of a deployed environment."""
     cloudformation = story.cloud.account.client("cloudformation")
     return [
         _role(story, resource, cloudformation.get_template(StackName=stack["StackName"])["TemplateBody"])
         for stack in cloudformation.describe_stacks()["Stacks"]
-        if stack["StackName"].startswith(f"{story.choice.settings.environment}-")
+        if stack["StackName"].startswith(f"{environment}-")
         for resource in cloudformation.describe_stack_resources(StackName=stack["StackName"])["StackResources"]
         if resource["ResourceType"] == "AWS::IAM::Role"
     ]

@@ -44,7 +44,11 @@ class Elsewhere:
 @pytest.fixture(scope="module")
 def roles(story: Story) -> dict[str, Role]:
     """The roles of the deployment by logical id, CDK's own left out."""
-    return {role.logical_id: role for role in deployed_roles(story) if not role.logical_id.startswith(_CDKS_ROLE)}
+    return {
+        role.logical_id: role
+        for role in deployed_roles(story, story.choice.settings.environment)
+        if not role.logical_id.startswith(_CDKS_ROLE)
+    }
 
 
 @pytest.fixture(scope="module")

@@ -537,3 +537,126 @@ def test_patch_notices_that_the_emulator_has_changed(emulator_python: Path) -> N
         "owner.changed takes ('new_name',) now, this patch was written for ('old_name',)",
         "the emulator has no owner.gone any more",
     ]
+
+
+def test_log_line_in_the_embedded_format_is_a_metric(aws: Aws, stock: Aws, unique: str) -> None:
+    """Containers and functions write their metrics into their logs, with no call and no permission."""
+
+    def seen(where: Aws) -> list[float]:
+        logs = where.client("logs")
+        logs.create_log_group(logGroupName=unique)
+        logs.create_log_stream(logGroupName=unique, logStreamName="s")
+        now = int(time.time() * 1000)
+        directive = {"Namespace": unique, "Dimensions": [["project"]], "Metrics": [{"Name": "Runs", "Unit": "Count"}]}
+        line = {"_aws": {"Timestamp": now, "CloudWatchMetrics": [directive]}, "project": "shop", "Runs": 3}
+        messages = [json.dumps(line), 'not json, but "_aws"']
+        events = [{"timestamp": now, "message": message} for message in messages]
+        logs.put_log_events(logGroupName=unique, logStreamName="s", logEvents=events)
+        answer = where.client("cloudwatch").get_metric_statistics(
+            Namespace=unique,
+            MetricName="Runs",
+            Dimensions=[{"Name": "project", "Value": "shop"}],
+            StartTime=time.time() - 600,
+            EndTime=time.time() + 60,
+            Period=3600,
+            Statistics=["Sum"],
+        )
+        return [point["Sum"] for point in answer["Datapoints"]]
+
+    assert (seen(aws), seen(stock)) == ([3.0], [])
+
+
+def test_alarm_looks_at_its_own_dimensions_and_ends(aws: Aws, stock: Aws, unique: str) -> None:
+    """One project's number rings no other project's alarm, and an alarm ends when no more is counted."""
+
+    def put(where: Aws, project: str, timestamp: float) -> None:
+        datum = {"MetricName": "Orphans", "Value": 1, "Timestamp": timestamp}
+        where.client("cloudwatch").put_metric_data(
+            Namespace=unique, MetricData=[{**datum, "Dimensions": [{"Name": "project", "Value": project}]}]
+        )
+
+    def states(where: Aws) -> dict[str, str]:
+        described = where.client("cloudwatch").describe_alarms(AlarmNamePrefix=unique)["MetricAlarms"]
+        return {alarm["AlarmName"].removeprefix(unique): alarm["StateValue"] for alarm in described}
+
+    def observe(where: Aws) -> tuple[dict[str, str], dict[str, str]]:
+        for project in ("shop", "other"):
+            where.client("cloudwatch").put_metric_alarm(
+                AlarmName=f"{unique}{project}",
+                Namespace=unique,
+                MetricName="Orphans",
+                Dimensions=[{"Name": "project", "Value": project}],
+                Statistic="Maximum",
+                Period=10,
+                EvaluationPeriods=1,
+                Threshold=0,
+                ComparisonOperator="GreaterThanThreshold",
+                TreatMissingData="notBreaching",
+            )
+        # What is five seconds old is out of the period of ten in another five.
+        put(where, "shop", time.time() - 5)
+        ringing = states(where)
+        deadline = time.monotonic() + 20
+        while states(where)["shop"] != "OK" and where is aws and time.monotonic() < deadline:
+            time.sleep(0.2)
+        return ringing, states(where)
+
+    assert observe(aws) == ({"shop": "ALARM", "other": "OK"}, {"shop": "OK", "other": "OK"})
+    assert observe(stock) == ({"shop": "ALARM", "other": "ALARM"}, {"shop": "ALARM", "other": "ALARM"})
+
+
+def test_schedule_acts_as_its_role_and_knows_its_time(aws: Aws, stock: Aws, role: RoleMaker, unique: str) -> None:
+    """A schedule's placeholder is filled in, its role is asked, and what that role may not deliver is a dead letter."""
+
+    def observe(where: Aws) -> tuple[bool, list[str]]:
+        sqs, scheduler = where.client("sqs"), where.client("scheduler")
+        names = (f"{unique}-open", f"{unique}-closed", f"{unique}-dead")
+        urls = {name: sqs.create_queue(QueueName=name)["QueueUrl"] for name in names}
+        arns = {name: f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}" for name in names}
+        may_send = {"Action": "sqs:SendMessage", "Resource": [arns[names[0]], arns[names[2]]]}
+        role_arn = role(where, may_send, trusts="scheduler.amazonaws.com")
+        for name in names[:2]:
+            scheduler.create_schedule(
+                Name=name,
+                ScheduleExpression="at(2026-01-01T00:00:00)",
+                FlexibleTimeWindow={"Mode": "OFF"},
+                Target={
+                    "Arn": arns[name],
+                    "RoleArn": role_arn,
+                    "Input": json.dumps({"queue": name, "at": "<aws.scheduler.scheduled-time>"}),
+                    "DeadLetterConfig": {"Arn": arns[names[2]]},
+                },
+            )
+        got: dict[str, str] = {}
+        deadline = time.monotonic() + 30
+        while len(got) < 2 and time.monotonic() < deadline:
+            for name, url in urls.items():
+                for message in sqs.receive_message(QueueUrl=url, WaitTimeSeconds=1).get("Messages", []):
+                    got[name] = message["Body"]
+        filled = all(re.fullmatch(r"20\d\d-.*Z", json.loads(body)["at"]) for body in got.values())
+        return filled, sorted(name.removeprefix(unique) for name in got)
+
+    assert (observe(aws), observe(stock)) == ((True, ["-dead", "-open"]), (False, ["-closed", "-open"]))
+
+
+def test_function_has_the_sdk_and_the_credentials_of_its_role(aws: Aws, role: RoleMaker, unique: str) -> None:
+    """Lambda's Python has boto3, and what a function may is what its role may."""
+    code = "import boto3\ndef handler(event, context):\n    return boto3.client('sts').get_caller_identity()['Arn']\n"
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as packed:
+        packed.writestr("index.py", code)
+    role_arn = role(aws, trusts="lambda.amazonaws.com")
+    functions = aws.client("lambda")
+    functions.create_function(
+        FunctionName=unique,
+        Runtime="python3.14",
+        Role=role_arn,
+        Handler="index.handler",
+        Code={"ZipFile": archive.getvalue()},
+        Timeout=30,
+    )
+    functions.get_waiter("function_active_v2").wait(FunctionName=unique)
+
+    answer = functions.invoke(FunctionName=unique)["Payload"].read().decode()
+
+    assert f"assumed-role/{role_arn.rpartition('/')[2]}/{unique}" in answer

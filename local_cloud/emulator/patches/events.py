@@ -4,6 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from local_cloud.emulator.patches import fargate
@@ -19,6 +20,7 @@ def apply() -> None:
     """Apply the patches of this module."""
     _start_tasks_as_targets()
     _tell_of_task_states()
+    _deliver_as_the_schedules_role()
 
 
 def _start_tasks_as_targets() -> None:
@@ -68,6 +70,52 @@ def _network_configuration(parameters: Json) -> Json:
     given = parameters.get("networkConfiguration", {})
     spelled = {key.lower(): value for key, value in given.items()}
     return {"awsvpcConfiguration": spelled.get("awsvpcconfiguration")}
+
+
+def _deliver_as_the_schedules_role() -> None:
+    """
+    Scheduler fills in what its placeholders stand for, acts as the schedule's role, and keeps what it may not deliver.
+
+    The stock emulator sends the placeholders as they are, asks no role, and knows no dead-letter queue.
+    """
+
+    def invoke(stock: Callable[..., None]) -> Callable[..., None]:
+        def invoke_target(target: Json, event: Json, rule: Json, view: object = None) -> None:
+            action = _SCHEDULER_ACTIONS.get(target.get("Arn", "").split(":")[2] if target.get("Arn") else "")
+            if event.get("Source") != "aws.scheduler" or action is None:
+                stock(target, event, rule, view)
+                return
+            filled = {**target, "Input": _filled(target.get("Input") or "{}", event, rule)}
+            if role_allows(target["RoleArn"], action, target["Arn"], session="scheduler"):
+                stock(filled, event, rule, view)
+                return
+            _log.error("schedule %s: %s may not %s on %s", rule.get("Name"), target["RoleArn"], action, target["Arn"])
+            dead_letters = (target.get("DeadLetterConfig") or {}).get("Arn")
+            if dead_letters and role_allows(target["RoleArn"], "sqs:SendMessage", dead_letters, session="scheduler"):
+                stock({"Arn": dead_letters, "Input": filled["Input"]}, event, rule, view)
+
+        return invoke_target
+
+    replace(eventbridge, "_invoke_target", "target", "event", "rule", "view", by=invoke)
+
+
+_SCHEDULER_ACTIONS = {"lambda": "lambda:InvokeFunction", "sqs": "sqs:SendMessage"}
+
+
+def _filled(text: str, event: Json, schedule: Json) -> str:
+    """https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html"""
+    scheduled_at = datetime.fromtimestamp(event["Time"], tz=UTC)
+    if schedule.get("ScheduleExpression", "").startswith("cron("):
+        scheduled_at = scheduled_at.replace(second=0)
+    values = {
+        "schedule-arn": schedule.get("Arn", ""),
+        "scheduled-time": f"{scheduled_at:%Y-%m-%dT%H:%M:%SZ}",
+        "execution-id": event["EventId"],
+        "attempt-number": "1",
+    }
+    for name, value in values.items():
+        text = text.replace(f"<aws.scheduler.{name}>", value)
+    return text
 
 
 def _tell_of_task_states() -> None:

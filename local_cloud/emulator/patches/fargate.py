@@ -345,8 +345,9 @@ class _Task:
         return folder
 
     def _limits_of(self, definition: Json) -> Json:
-        """The task's memory and CPU, or the container's own where they are smaller."""
-        memory_mib = min(int(size) for size in (definition.get("memory"), self.definition.get("memory")) if size)
+        """The task's memory and CPU, or where they are smaller what RunTask or the definition says for the container."""
+        own = self._override_of(definition).get("memory") or definition.get("memory")
+        memory_mib = min(int(size) for size in (own, self.definition.get("memory")) if size)
         limits: Json = {"mem_limit": f"{memory_mib}m", "memswap_limit": f"{memory_mib}m"}
         units = int(definition.get("cpu") or 0) or int(self.definition.get("cpu") or 0)
         if units:
