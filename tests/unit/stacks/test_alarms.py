@@ -1,0 +1,270 @@
+"""The alarms, the guard and the schedules of a project, as its stack defines them."""
+
+import json
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import aws_cdk as cdk
+import pytest
+from aws_cdk.assertions import Match, Template
+
+from constructs_lib.repository import REPOSITORY
+from stacks.platform import DbtPlatform
+from stacks.settings import Environment
+from tests.unit.stacks.settings_of_a_stranger import environment, project
+
+_RUNBOOK = "https://example.com/runbook"
+
+
+def _without_airflow(path: Path, **changes: object) -> Environment:
+    without = project(path, scheduler="eventbridge", schedule="0 5 * * 1-5", time_zone="Europe/Berlin", **changes)
+    return environment(path, airflow=None, runbook_url=_RUNBOOK, projects=(without,))
+
+
+@pytest.fixture
+def platform(app: cdk.App, tiny_project: Path) -> DbtPlatform:
+    """An environment without Airflow and its project."""
+    return DbtPlatform(app, settings=_without_airflow(tiny_project))
+
+
+@pytest.fixture
+def template(platform: DbtPlatform) -> Template:
+    """The template of the project without Airflow."""
+    return Template.from_stack(platform.project_stacks["tiny"])
+
+
+def _properties(template: Template, resource_type: str) -> list[dict[str, Any]]:
+    return [resource["Properties"] for resource in template.find_resources(resource_type).values()]
+
+
+def _joined(value: Any) -> str:  # noqa: ANN401 - any value of a template
+    """A text of a template with the names of what is known only later in angle brackets."""
+    match value:
+        case str():
+            return value
+        case {"Fn::Join": ["", [*parts]]}:
+            return "".join(map(_joined, parts))
+        case (
+            {"Fn::GetStackOutput": {"OutputName": str(name)}} | {"Ref": str(name)} | {"Fn::GetAtt": [str(name), "Arn"]}
+        ):
+            return f"<{name}>"
+    raise ValueError(f"not a text: {value!r}")
+
+
+def _texts(platform: DbtPlatform) -> list[str]:
+    """What all alarms and alerts of an environment say."""
+    found = []
+    for stack in (platform.environment_stack, *platform.project_stacks.values()):
+        template = Template.from_stack(stack)
+        found += [alarm["AlarmDescription"] for alarm in _properties(template, "AWS::CloudWatch::Alarm")]
+        found += [
+            _joined(target["InputTransformer"]["InputTemplate"]).strip('"')
+            for rule in _properties(template, "AWS::Events::Rule")
+            for target in rule["Targets"]
+            if "InputTransformer" in target
+        ]
+    return found
+
+
+def _sections(runbook: str) -> set[str]:
+    """The anchors that a reader's browser knows, as GitHub makes them of headings."""
+    titles = re.findall(r"^#+ (.*)$", runbook, re.MULTILINE)
+    return {re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_every_alarm_says_what_to_do(platform: DbtPlatform) -> None:
+    """Its text ends with a link to a section that the runbook has, at the address that the settings give."""
+    texts = _texts(platform)
+    sections = _sections((REPOSITORY / "docs" / "runbook.md").read_text())
+
+    assert len(texts) == 10
+    for text in texts:
+        _, _, link = text.rpartition(" What to do: ")
+        address, _, section = link.partition("#")
+        assert (address, section in sections) == (_RUNBOOK, True), text
+        assert len(text) <= 1024
+
+
+def test_every_alarm_reaches_the_alert_topic(platform: DbtPlatform) -> None:
+    """An alarm without an action is one that nobody hears."""
+    for stack in (platform.environment_stack, *platform.project_stacks.values()):
+        for alarm in _properties(Template.from_stack(stack), "AWS::CloudWatch::Alarm"):
+            assert len(alarm["AlarmActions"]) == 1
+
+
+def test_alarms_of_a_project_look_at_its_own_metrics(template: Template) -> None:
+    """The names and dimensions are those that the runner and the guard write."""
+    alarms = _properties(template, "AWS::CloudWatch::Alarm")
+
+    assert {alarm["MetricName"] for alarm in alarms} == {
+        "RunsNotStarted",
+        "ContainersLongerThanUsual",
+        "ContainersPastDeadline",
+        "OrphanContainers",
+        "SourceFreshnessBreaches",
+    }
+    for alarm in alarms:
+        assert alarm["Namespace"] == "DbtOnFargate"
+        assert alarm["Dimensions"] == [
+            {"Name": "environment", "Value": "try"},
+            {"Name": "project", "Value": "tiny"},
+        ]
+        assert alarm["TreatMissingData"] == "notBreaching"
+
+
+def test_project_without_a_schedule_cannot_be_late(app: cdk.App, tiny_project: Path) -> None:
+    """Runs by hand are due at no time; the guard looks at their containers all the same."""
+    template = Template.from_stack(DbtPlatform(app, settings=environment(tiny_project)).project_stacks["tiny"])
+
+    assert "RunsNotStarted" not in {alarm["MetricName"] for alarm in _properties(template, "AWS::CloudWatch::Alarm")}
+    (schedule,) = _properties(template, "AWS::Scheduler::Schedule")
+    assert schedule["ScheduleExpression"] == "rate(5 minutes)"
+
+
+def test_schedules_keep_the_projects_time(template: Template) -> None:
+    """In its time zone, without a window, with retries and a dead-letter queue, as one role."""
+    schedules = _properties(template, "AWS::Scheduler::Schedule")
+
+    assert {(schedule["Description"], schedule["ScheduleExpression"]) for schedule in schedules} == {
+        ("Looks at the containers that run", "rate(5 minutes)"),
+        ("Tells the guard that a run is due", "cron(0 5 ? * 2-6 *)"),
+        ("Starts the run", "cron(0 5 ? * 2-6 *)"),
+    }
+    for schedule in schedules:
+        target = schedule["Target"]
+        assert (schedule["ScheduleExpressionTimezone"], schedule["FlexibleTimeWindow"]) == (
+            "Europe/Berlin",
+            {"Mode": "OFF"},
+        )
+        assert target["RetryPolicy"] == {"MaximumEventAgeInSeconds": 900, "MaximumRetryAttempts": 10}
+        assert _joined(target["DeadLetterConfig"]["Arn"]).endswith("<DeadLettersQueueName>")
+
+
+def test_guard_is_told_what_the_runner_and_airflow_are_told(template: Template) -> None:
+    """Deadline and stop timeout are those of the container, the family and cluster those that it runs in."""
+    (looking,) = (
+        schedule["Target"]
+        for schedule in _properties(template, "AWS::Scheduler::Schedule")
+        if schedule["ScheduleExpression"].startswith("rate")
+    )
+
+    assert json.loads(_joined(looking["Input"])) == {
+        "check": "containers",
+        "project": {
+            "environment": "try",
+            "project": "tiny",
+            "cluster_arn": "arn:aws:ecs:eu-west-1:333333333333:cluster/<ClusterName>",
+            "family": "try-dbt-tiny",
+            "container_name": "dbt",
+            "deadline_seconds": 7200,
+            "stop_timeout_seconds": 120,
+        },
+    }
+
+
+def test_launcher_may_start_its_own_family_only(template: Template) -> None:
+    """On its cluster, with the task's two roles, and nothing beyond it."""
+    (policy,) = (
+        properties["PolicyDocument"]["Statement"]
+        for name, resource in template.find_resources("AWS::IAM::Policy").items()
+        if name.startswith("LauncherFunctionRole") and (properties := resource["Properties"])
+    )
+    allowed = {
+        action: statement
+        for statement in policy
+        for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
+    }
+
+    assert set(allowed) == {
+        "ecs:DescribeTasks",
+        "ecs:ListTasks",
+        "ecs:RunTask",
+        "ecs:StopTask",
+        "iam:PassRole",
+        "logs:CreateLogStream",
+        "logs:PutLogEvents",
+        "sqs:SendMessage",
+    }
+    assert allowed["ecs:RunTask"]["Resource"] == "arn:aws:ecs:eu-west-1:333333333333:task-definition/try-dbt-tiny:*"
+    on_cluster = allowed["ecs:RunTask"]["Condition"]["ArnEquals"]["ecs:cluster"]
+    assert _joined(on_cluster).endswith("cluster/<ClusterName>")
+    assert [resource["Fn::GetAtt"][0][:8] for resource in allowed["iam:PassRole"]["Resource"]] == [
+        "TaskExec",
+        "TaskTask",
+    ]
+    assert allowed["iam:PassRole"]["Condition"] == {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}
+
+
+def test_schedules_role_is_of_this_projects_schedules_only(template: Template) -> None:
+    """A schedule of another project, or of another account, cannot act as it."""
+    template.has_resource_properties(
+        "AWS::IAM::Role",
+        {
+            "AssumeRolePolicyDocument": {
+                "Statement": [
+                    {
+                        "Principal": {"Service": "scheduler.amazonaws.com"},
+                        "Condition": {
+                            "StringEquals": {
+                                "aws:SourceAccount": "333333333333",
+                                "aws:SourceArn": {"Fn::GetAtt": [Match.string_like_regexp("SchedulesGroup.*"), "Arn"]},
+                            }
+                        },
+                    }
+                ]
+            }
+        },
+    )
+
+
+def test_failed_start_is_kept(template: Template) -> None:
+    """Lambda tries a start three times in all; what still fails is in the dead-letter queue, which has an alarm."""
+    template.has_resource_properties(
+        "AWS::Lambda::EventInvokeConfig",
+        {"MaximumRetryAttempts": 2, "DestinationConfig": {"OnFailure": {"Destination": Match.any_value()}}},
+    )
+
+
+def test_due_run_may_start_within_the_time_that_is_set(app: cdk.App, tiny_project: Path) -> None:
+    """The queue holds a due run back for as long, and forgets it before ECS forgets the container."""
+    settings = environment(tiny_project, start_within=timedelta(minutes=7))
+
+    template = Template.from_stack(DbtPlatform(app, settings=settings).environment_stack)
+
+    template.has_resource_properties(
+        "AWS::SQS::Queue", {"DelaySeconds": 420, "MessageRetentionPeriod": 2400, "SqsManagedSseEnabled": True}
+    )
+
+
+def test_dashboard_shows_alarms_alerts_and_metrics(template: Template) -> None:
+    """One page: a line of all alarms, and every number that an operator asks for."""
+    (dashboard,) = _properties(template, "AWS::CloudWatch::Dashboard")
+    body = json.loads(_joined(dashboard["DashboardBody"]))
+    text = json.dumps(body)
+
+    (alarms,) = (widget["properties"]["alarms"] for widget in body["widgets"] if widget["type"] == "alarm")
+    assert len(alarms) == 5
+    assert dashboard["DashboardName"] == "try-dbt-tiny"
+    for name in (
+        "RunSucceeded",
+        "RunDurationSeconds",
+        "ModelsFailed",
+        "SourceFreshnessBreaches",
+        "PeakMemoryMib",
+        "Attempt",
+        "TriggeredRules",
+    ):
+        assert name in text
+    places = [(widget["x"], widget["y"]) for widget in body["widgets"]]
+    assert len(places) == len(set(places))
+
+
+def test_project_may_go_without_a_dashboard(app: cdk.App, tiny_project: Path) -> None:
+    """A page costs money every month."""
+    settings = _without_airflow(tiny_project, has_dashboard=False)
+
+    template = Template.from_stack(DbtPlatform(app, settings=settings).project_stacks["tiny"])
+
+    template.resource_count_is("AWS::CloudWatch::Dashboard", 0)
