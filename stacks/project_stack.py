@@ -6,7 +6,9 @@ import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_ecr_assets as ecr_assets
 from aws_cdk import aws_ecs as ecs
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3_deployment as s3_deployment
+from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from constructs_lib.airflow_files import AirflowFiles
@@ -17,6 +19,7 @@ from constructs_lib.dbt_project_files import DbtProjectFiles
 from constructs_lib.dbt_task import CONTAINER_NAME, LOG_STREAM_PREFIX, STOP_TIMEOUT, DbtTask
 from constructs_lib.launch_role import LaunchRole
 from constructs_lib.launcher import Launcher
+from constructs_lib.notifications import SnsTopic, dag_entry
 from constructs_lib.project_schedules import ProjectSchedules
 from constructs_lib.repository import REPOSITORY
 from constructs_lib.run_alarms import RunAlarms
@@ -212,6 +215,7 @@ class ProjectStack(cdk.Stack):
             artifacts=self._shared.artifacts,
             project_prefix=names.project_prefix(self._project.name),
         ).role
+        self._allow_notifications(launch_role)
         deployment = self._dag_deployment(launch_role_arn=launch_role.role_arn)
         AirflowFiles(
             self,
@@ -225,6 +229,16 @@ class ProjectStack(cdk.Stack):
             ],
         )
         cdk.CfnOutput(self, "LaunchRoleArn", value=launch_role.role_arn)
+
+    def _allow_notifications(self, launch_role: iam.Role) -> None:
+        topics = [recipient.topic_arn for recipient in self._project.notify if isinstance(recipient, SnsTopic)]
+        for number, topic_arn in enumerate(topics, start=1):
+            topic = (
+                self._shared.alert_topic
+                if topic_arn is None
+                else sns.Topic.from_topic_arn(self, f"NotifiedTopic{number}", topic_arn)
+            )
+            topic.grant_publish(launch_role)
 
     def _dag_deployment(self, *, launch_role_arn: str) -> dict[str, Any]:
         settings, project, shared = self._settings, self._project, self._shared
@@ -250,6 +264,9 @@ class ProjectStack(cdk.Stack):
             "stop_timeout_seconds": STOP_TIMEOUT.to_seconds(),
             "render": project.render,
             "updates_assets": project.updates_assets,
+            "notify": [
+                dag_entry(recipient, alert_topic_arn=shared.alert_topic.topic_arn) for recipient in project.notify
+            ],
         }
 
     def _security_group_ids(self) -> list[str]:

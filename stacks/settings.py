@@ -17,6 +17,7 @@ from aws_cdk import aws_logs as logs
 from croniter import CroniterBadDateError, CroniterError, croniter
 
 from constructs_lib.dbt_project_files import DbtProjectFiles
+from constructs_lib.notifications import Recipient
 from constructs_lib.pipeline import DEFAULT_STEPS, Step
 from constructs_lib.repository import REPOSITORY
 from constructs_lib.settings_error import SettingsError, check_one_of
@@ -194,6 +195,7 @@ class DbtProject:
     task only.
     `render`: what the DAG shows, one task for each model ("nodes") or one for the run ("run").
     `updates_assets`: whether Airflow's assets are updated with what is built, so that other DAGs can be scheduled on it.
+    `notify`: whom Airflow tells of runs that are red, of the first green one after, and of stale sources.
     `capacity`: "fargate_spot" costs about a third, and a run may be interrupted; it then resumes.
     `has_dashboard`: whether CloudWatch gets a page of this project.
     """
@@ -212,6 +214,7 @@ class DbtProject:
     scheduler: Scheduler = "airflow"
     render: Render = "nodes"
     updates_assets: bool = True
+    notify: tuple[Recipient, ...] = ()
     capacity: Capacity = "fargate"
     has_dashboard: bool = True
     warehouse_egress: WarehouseEgress = field(default_factory=WarehouseEgress)
@@ -251,6 +254,13 @@ class DbtProject:
         if self.scheduler == "eventbridge" and self.schedule is None:
             raise SettingsError("schedule must be given where scheduler is 'eventbridge', got None")
         check_one_of("render", self.render, get_args(Render))
+        for recipient in self.notify:
+            if not isinstance(recipient, Recipient):
+                raise SettingsError(f"notify must hold SlackChannel or SnsTopic, got {recipient!r}")
+        if self.notify and self.scheduler != "airflow":
+            raise SettingsError(
+                f"notify needs scheduler 'airflow', got {self.scheduler!r}; the environment's alerts tell of failures without Airflow"
+            )
         check_one_of("capacity", self.capacity, get_args(Capacity))
         if not self.steps:
             raise SettingsError("steps must name at least one step, got none")

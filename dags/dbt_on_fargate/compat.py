@@ -3,10 +3,14 @@
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeAlias
+from urllib.parse import quote
 from uuid import UUID
+
+from airflow.configuration import conf
 
 try:
     from airflow.sdk import DAG, Asset, BaseOperator, BaseOperatorLink, CronDataIntervalTimetable, Param, TaskGroup
+    from airflow.sdk.bases.notifier import BaseNotifier
     from airflow.sdk.definitions.param import ParamsDict
     from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
@@ -19,6 +23,7 @@ except ImportError:
     from airflow.models.baseoperatorlink import BaseOperatorLink  # type: ignore[import-not-found, no-redef]
     from airflow.models.dag import DAG  # type: ignore[no-redef]
     from airflow.models.param import Param, ParamsDict  # type: ignore[import-not-found, no-redef]
+    from airflow.notifications.basenotifier import BaseNotifier  # type: ignore[import-not-found, no-redef]
     from airflow.timetables.interval import CronDataIntervalTimetable  # type: ignore[assignment]
     from airflow.utils.task_group import TaskGroup  # type: ignore[import-not-found, no-redef]
 
@@ -31,6 +36,7 @@ __all__ = [
     "AirflowException",
     "AirflowFailException",
     "Asset",
+    "BaseNotifier",
     "BaseOperator",
     "BaseOperatorLink",
     "Context",
@@ -40,8 +46,12 @@ __all__ = [
     "TaskGroup",
     "TaskTry",
     "deferred_by",
+    "delete_variable",
+    "run_url",
+    "set_variable",
     "task_states",
     "tried_since",
+    "variable",
     "xcom",
 ]
 
@@ -138,6 +148,40 @@ def xcom(*, dag_id: str, run_id: str, task_id: str, key: str) -> object:
     from airflow.models.xcom import XCom  # noqa: PLC0415 -- dear, and not needed to parse a DAG
 
     return XCom.get_one(key=key, dag_id=dag_id, task_id=task_id, run_id=run_id)
+
+
+def variable(key: str) -> str | None:
+    """The value of an Airflow variable, None if there is none. Blocks."""
+    found: str | None = _variable_class().get(key, default=None) if IS_AIRFLOW_3 else _variable_class().get(key, None)
+    return found
+
+
+def set_variable(key: str, value: str) -> None:
+    """Set an Airflow variable. Blocks."""
+    _variable_class().set(key, value)
+
+
+def delete_variable(key: str) -> None:
+    """Delete an Airflow variable. Blocks."""
+    _variable_class().delete(key)
+
+
+def _variable_class() -> Any:  # noqa: ANN401 -- of Airflow 2 or 3
+    if IS_AIRFLOW_3:
+        from airflow.sdk import Variable  # noqa: PLC0415 -- not needed to parse a DAG
+    else:
+        from airflow.models.variable import Variable  # noqa: PLC0415 -- not needed to parse a DAG
+    return Variable
+
+
+def run_url(dag_id: str, run_id: str) -> str | None:
+    """The page of a DAG run; None if Airflow's configuration does not say where its pages are."""
+    section = "api" if IS_AIRFLOW_3 else "webserver"
+    base = str(conf.get(section, "base_url", fallback="") or "").rstrip("/")
+    if not base.startswith("http"):
+        return None
+    page = f"runs/{quote(run_id, safe='')}" if IS_AIRFLOW_3 else f"grid?dag_run_id={quote(run_id, safe='')}"
+    return f"{base}/dags/{dag_id}/{page}"
 
 
 def _text(state: object) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any
 from . import task_ids
 from .compat import DAG, CronDataIntervalTimetable, Param, ParamsDict, TaskGroup
 from .deployment import Deployment, Node, read_deployment, read_nodes
+from .notify import RunNotifier
 from .operators import DbtAssetsOperator, DbtNodeOperator, DbtResultOperator, DbtRunOperator
 
 # Where a run by hand must not begin with a dash, or dbt would read an option.
@@ -38,7 +39,8 @@ def build_dag(folder: Path) -> DAG:
         catchup=False,
         # Two runs of one project would write the same tables at once.
         max_active_runs=1,
-        params=_params(),
+        on_failure_callback=_notifier(deployment, is_green=False),
+        on_success_callback=_notifier(deployment, is_green=True),
         tags=["dbt", deployment.environment, deployment.project],
         doc_md=_DOC,
         render_template_as_native_obj=False,
@@ -88,6 +90,8 @@ def build_dag(folder: Path) -> DAG:
                 trigger_rule="always",
             )
             run.set_downstream(update)
+    # Airflow copies what a DAG has of them into every task, three times over; each run takes them from the DAG all the same.
+    dag.params = ParamsDict(_params())
     return dag
 
 
@@ -96,6 +100,10 @@ def _timetable(deployment: Deployment) -> CronDataIntervalTimetable | None:
         return None
     # The same meaning in Airflow 2 and 3: a bare cron expression has an interval of no length in 3.
     return CronDataIntervalTimetable(deployment.schedule, timezone=deployment.time_zone)
+
+
+def _notifier(deployment: Deployment, *, is_green: bool) -> RunNotifier | None:
+    return RunNotifier(deployment=deployment, is_green=is_green) if deployment.notify else None
 
 
 def _params() -> dict[str, Any]:
@@ -170,8 +178,6 @@ def _node_tasks(
             trigger_rule="always",
             weight_rule="absolute",
         )
-        # Airflow copies the DAG's parameters into every task, and each run takes them from the DAG all the same.
-        task.params = ParamsDict()
         tasks[node.unique_id] = task
         by_task_id[task.task_id] = node
     return tasks

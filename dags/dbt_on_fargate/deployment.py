@@ -1,6 +1,7 @@
 """What the deployment wrote beside the DAG file: where the container runs, and dbt's graph."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,8 @@ class Deployment:
     capacity: str
     # Whether Airflow's assets are updated with what is built; with `render` "nodes" only.
     updates_assets: bool = True
+    # Who hears of runs that are red, or green again: {"kind": "slack", "connection_id", "channel"} or {"kind": "sns", "topic_arn"}.
+    notify: tuple[Mapping[str, str], ...] = ()
     # How often Airflow tries again of its own accord what AWS took away, and how long it waits before.
     retries: int = 1
     retry_delay_seconds: int = 60
@@ -60,10 +63,10 @@ class Deployment:
         if missing:
             raise ValueError(f"the deployment lacks {', '.join(missing)}")
         values = {field.name: content[field.name] for field in fields(cls) if field.name in content}
-        for name in ("subnet_ids", "security_group_ids"):
-            if isinstance(values[name], str):
+        for name in ("subnet_ids", "security_group_ids", "notify"):
+            if isinstance(values.get(name), str):
                 raise TypeError(f"{name} must be a list, got the text {values[name]!r}")
-            values[name] = tuple(values[name])
+            values[name] = tuple(values.get(name, ()))
         for name, allowed in (("render", ("nodes", "run")), ("capacity", ("fargate", "fargate_spot"))):
             if values[name] not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {values[name]!r}")

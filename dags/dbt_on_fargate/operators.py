@@ -8,7 +8,7 @@ from typing import Any, NoReturn, cast
 
 from airflow.triggers.base import BaseTrigger, StartTriggerArgs
 
-from . import assets, compat, explain, links
+from . import assets, compat, explain, links, notice
 from .compat import AirflowException, AirflowFailException, BaseOperator, BaseOperatorLink, Context
 from .containers import INLINE_SPEC_CHARACTERS, Container, Containers, LaunchRefusedError, launch_token
 from .deployment import Deployment, Node, RecordPlace
@@ -142,21 +142,32 @@ class _ContainerOperator(BaseOperator):
         for line in self._link_lines():
             self.log.info("%s", line)
         if went_well(end, self._own()):
+            if self.deployment.notify:
+                self._leave_notice(context, end["headline"], end)
             self.log.info("%s", end["headline"])
             return summary(end)
         # What dbt found wrong is wrong the next time, too; what did not get to its end may.
-        raise self._failed(context, explain.failed_nodes(end), may_pass=end["outcome"] != "failed")
+        raise self._failed(context, explain.failed_nodes(end), may_pass=end["outcome"] != "failed", end=end)
 
     def _own(self) -> list[str]:
         """What must have gone well for this task to be green; empty for all of the run."""
         return []
 
-    def _failed(self, context: Context, message: str, *, may_pass: bool = True) -> Exception:
-        """The exception for a failure, which is told to the tasks that wait for this one."""
+    def _failed(
+        self, context: Context, message: str, *, may_pass: bool = True, end: Mapping[str, Any] | None = None
+    ) -> Exception:
+        """The exception for a failure, which is told to the tasks that wait for this one and to the notifier."""
         context["ti"].xcom_push(key=REASON_XCOM, value=message)
+        if self.deployment.notify:
+            self._leave_notice(context, message, end)
         lines = "\n".join(self._link_lines())
         text = f"{message}\n{lines}" if lines else message
         return AirflowException(text) if may_pass else AirflowFailException(text)
+
+    def _leave_notice(self, context: Context, message: str, end: Mapping[str, Any] | None) -> None:
+        addresses = self.link_addresses
+        found = notice.of_failure(message, addresses) if end is None else notice.of_end(end, addresses)
+        context["ti"].xcom_push(key=notice.XCOM_KEY, value=found)
 
     def _finished_earlier(self, record: str, attempt: int) -> int | None:
         reader = open_record(self.deployment.record_place, record)

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 
-from . import aws, compat, task_ids
+from . import aws, compat, links, notice, task_ids
 from .containers import Container, Containers
 from .deployment import Deployment, RecordPlace
 from .follower import RunFollower, follow_run
@@ -111,7 +111,7 @@ class ContainerTrigger(_DeploymentTrigger):
             end = await asyncio.to_thread(self._read_end) if event["is_finished"] else None
             if end is not None and went_well(end, self._own):
                 self.log.info("%s", end["headline"])
-                yield TaskSuccessEvent(xcoms={"return_value": summary(end)})
+                yield TaskSuccessEvent(xcoms={"return_value": summary(end)} | self._notice(end))
                 return
             # Airflow takes a task that is resumed before the process that deferred it has ended for one that was killed.
             await asyncio.sleep(max(0.0, self._since + _SECONDS_BEFORE_RESUMING - time.time()))
@@ -133,6 +133,13 @@ class ContainerTrigger(_DeploymentTrigger):
         await asyncio.to_thread(
             Containers(self._deployment).stop, self._task_arn, "the Airflow task was cleared, marked or timed out"
         )
+
+    def _notice(self, end: dict[str, Any]) -> dict[str, Any]:
+        if not self._deployment.notify:
+            return {}
+        task_id = self._task_arn.rpartition("/")[2]
+        found = links.links(self._deployment, task_id=task_id, record=self._record, attempt=self._attempt)
+        return {notice.XCOM_KEY: notice.of_end(end, found)}
 
     def _read_end(self) -> dict[str, Any] | None:
         record = open_record(self._deployment.record_place, self._record)

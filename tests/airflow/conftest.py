@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from fake_aws import FakeAws, FakeContainer
@@ -22,6 +23,7 @@ from dbt_on_fargate import aws as dbt_on_fargate_aws  # noqa: E402 -- after the 
 from dbt_on_fargate import compat  # noqa: E402
 from dbt_on_fargate.deployment import Deployment  # noqa: E402
 from local_cloud.airflow import LocalAirflow  # noqa: E402
+from stacks.airflow_plugin import plugin_files, plugin_folder  # noqa: E402
 
 DEPLOYMENT: dict[str, Any] = {
     "format_version": 1,
@@ -50,6 +52,10 @@ DEPLOYMENT: dict[str, Any] = {
     "render": "nodes",
     "capacity": "fargate",
     "retry_delay_seconds": 2,
+    "notify": [
+        {"kind": "slack", "connection_id": "team_slack", "channel": "#data"},
+        {"kind": "sns", "topic_arn": "arn:aws:sns:eu-west-1:111111111111:data"},
+    ],
 }
 
 
@@ -102,6 +108,8 @@ ALL_NODES = (SEED, LONE, ORDERS, ORDERS_TEST, MART, REPORT)
 
 # Whoever needs a model's data, or the project's, has DAGs such as these.
 CONSUMERS = """
+from datetime import UTC, datetime
+
 try:
     from airflow.providers.standard.operators.empty import EmptyOperator
     from airflow.sdk import DAG, Asset
@@ -113,7 +121,7 @@ except ImportError:
 for name, path in {
     "reads_orders": "/model.bookshop.stg_orders", "reads_mart": "/model.bookshop.fct_orders", "reads_project": ""
 }.items():
-    with DAG(name, schedule=[Asset(f"x-dbt-on-fargate://dev/bookshop{path}")]) as dag:
+    with DAG(name, start_date=datetime(2026, 1, 1, tzinfo=UTC), schedule=[Asset(f"x-dbt-on-fargate://dev/bookshop{path}")]) as dag:
         EmptyOperator(task_id="read")
     globals()[name] = dag
 """
@@ -126,6 +134,10 @@ def write_dag_folder(folder: Path, deployment: dict[str, Any], graph: dict[str, 
     for source in (REPOSITORY_ROOT / "dags/dbt_on_fargate").iterdir():
         if source.is_file():
             (package / source.name).write_bytes(source.read_bytes())
+    plugin = folder / plugin_folder(deployment["package"])
+    plugin.mkdir()
+    for name, content in plugin_files(deployment["package"]).items():
+        (plugin / name).write_text(content)
     project = folder / f"{deployment['package']}_{deployment['project']}"
     project.mkdir()
     (project / "dag.py").write_bytes((REPOSITORY_ROOT / "dags/dag.py").read_bytes())
@@ -160,6 +172,12 @@ def deployment() -> Deployment:
     return Deployment.from_mapping(DEPLOYMENT)
 
 
+def slack_connection(aws: FakeAws) -> str:
+    """An Airflow connection to a Slack that is the stand-in."""
+    connection = {"conn_type": "slack", "password": "xoxb-1", "extra": {"base_url": f"{aws.endpoint_url}/slack/"}}
+    return json.dumps(connection)
+
+
 @pytest.fixture(scope="session")
 def real_airflow(aws: FakeAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAirflow]:
     """A real Airflow of the version that runs the tests, with the DAG of the sample deployment."""
@@ -174,11 +192,12 @@ def real_airflow(aws: FakeAws, tmp_path_factory: pytest.TempPathFactory) -> Iter
         venv=Path(sys.prefix),
         dags_bucket="airflow",
         dags_prefix="dags",
-        aws_environment=aws.environment,
+        aws_environment=aws.environment | {"AIRFLOW_CONN_TEAM_SLACK": slack_connection(aws)},
     )
     try:
         airflow.start()
-        airflow.wait_for_dag(DEPLOYMENT["dag_id"], timeout_seconds=60)
+        for dag_id in (DEPLOYMENT["dag_id"], "reads_orders", "reads_mart", "reads_project"):
+            airflow.wait_for_dag(dag_id, timeout_seconds=60)
         yield airflow
     finally:
         airflow.stop()
@@ -195,11 +214,16 @@ class Story:
         self.dag_id: str = DEPLOYMENT["dag_id"]
         self.run_id = f"test-{next(self._numbers)}"
         self._earlier = len(aws.containers)
+        self._earlier_messages = len(aws.slack_messages)
 
     @property
     def containers(self) -> list[FakeContainer]:
         """The containers since the story began."""
         return self.aws.containers[self._earlier :]
+
+    def slack_messages(self) -> list[str]:
+        """What Slack got since the story began."""
+        return [message["text"] for message in self.aws.slack_messages[self._earlier_messages :]]
 
     def begin(self, **conf: object) -> None:
         """Trigger the run."""
@@ -222,10 +246,16 @@ class Story:
         events = self.airflow.request("GET", f"/{name}s/events?source_run_id={self.run_id}&limit=100")
         return sorted(event[uri].removeprefix("x-dbt-on-fargate://dev/bookshop") for event in events[f"{name}_events"])
 
-    def consumer_runs(self, dag_id: str) -> int:
-        """How often Airflow has started a DAG because of data."""
-        found: int = self.airflow.request("GET", f"/dags/{dag_id}/dagRuns")["total_entries"]
-        return found
+    def started_by_data(self, dag_id: str) -> int:
+        """How often data of this run has started a DAG."""
+        name = "Asset" if compat.IS_AIRFLOW_3 else "Dataset"
+        runs = self.airflow.request("GET", f"/dags/{dag_id}/dagRuns?limit=100")["dag_runs"]
+        pages = [
+            self.airflow.request("GET", f"/dags/{dag_id}/dagRuns/{quote(run['dag_run_id'])}/upstream{name}Events")
+            for run in runs
+        ]
+        events = [page[f"{name.lower()}_events"] for page in pages]
+        return sum(any(event["source_run_id"] == self.run_id for event in found) for found in events)
 
     def log(self, task_id: str, try_number: int = 1) -> str:
         """The log of a task."""

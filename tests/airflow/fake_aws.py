@@ -1,5 +1,5 @@
 """
-A stand-in for S3, STS and ECS over HTTP, small enough to read in one go.
+A stand-in for S3, STS, ECS, SNS and Slack over HTTP, small enough to read in one go.
 
 It exists only here: a test of the DAG has no ECS, so "containers" are Python functions that write a run record as the runner does.
 Real containers run in the end-to-end tests.
@@ -138,6 +138,9 @@ class FakeAws:
         self.objects: dict[str, dict[str, bytes]] = {"artifacts": {}, "airflow": {}}
         self.containers: list[FakeContainer] = []
         self.calls: list[str] = []
+        # What was sent to SNS topics, and to Slack, which is here, too.
+        self.published: list[dict[str, str]] = []
+        self.slack_messages: list[dict[str, Any]] = []
         self.reads = 0
         self.refusals: list[dict[str, Any]] = []
         self.script: Script = lambda _: 0
@@ -240,6 +243,23 @@ class FakeAws:
         prefixes = "".join(f"<CommonPrefixes><Prefix>{escape(folder)}</Prefix></CommonPrefixes>" for folder in folders)
         return f"<ListBucketResult><IsTruncated>false</IsTruncated>{contents}{prefixes}</ListBucketResult>"
 
+    def _post(self, path: str, action: str, body: bytes) -> tuple[int, bytes, str]:
+        if path == "/slack/chat.postMessage":
+            self.slack_messages.append(json.loads(body))
+            return 200, b'{"ok": true}', "application/json"
+        if action:
+            status, answer = self.ecs(action, json.loads(body))
+            return status, json.dumps(answer).encode(), "application/x-amz-json-1.1"
+        return 200, self._query_api(dict(urllib.parse.parse_qsl(body.decode()))).encode(), "text/xml"
+
+    def _query_api(self, form: dict[str, str]) -> str:
+        if form["Action"] == "Publish":
+            self.published.append(form)
+            return "<PublishResponse><PublishResult/></PublishResponse>"
+        self.calls.append(f"AssumeRole {form['RoleArn']}")
+        expiry = datetime.fromtimestamp(time.time() + 3600, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return _ASSUMED.replace("EXPIRY", expiry)
+
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         aws = self
 
@@ -269,17 +289,9 @@ class FakeAws:
                 self._answer(200, b"", "application/xml")
 
             def do_POST(self) -> None:
-                """ECS or STS."""
-                body = self._body()
+                """ECS, STS, SNS or Slack."""
                 target = self.headers.get("X-Amz-Target", "")
-                if target:
-                    status, answer = aws.ecs(target.rpartition(".")[2], json.loads(body))
-                    self._answer(status, json.dumps(answer).encode(), "application/x-amz-json-1.1")
-                    return
-                role = dict(urllib.parse.parse_qsl(body.decode()))["RoleArn"]
-                aws.calls.append(f"AssumeRole {role}")
-                expiry = datetime.fromtimestamp(time.time() + 3600, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-                self._answer(200, _ASSUMED.replace("EXPIRY", expiry).encode(), "text/xml")
+                self._answer(*aws._post(self.path, target.rpartition(".")[2], self._body()))
 
             def _body(self) -> bytes:
                 return self.rfile.read(int(self.headers.get("Content-Length", 0)))

@@ -92,6 +92,11 @@ def test_failed_model_turns_the_run_red_with_the_databases_words(story: Story) -
     assert MISSING_COLUMN in story.log("run_dbt")
     assert MISSING_COLUMN in story.log(TASK_OF[MART])
     assert f"not built: {MART} failed" in story.log(TASK_OF[REPORT])
+    wait_until(lambda: bool(story.slack_messages()))
+    (message,) = story.slack_messages()
+    assert "dbt bookshop (dev): run failed" in message
+    assert MISSING_COLUMN in message
+    assert f"/dags/{story.dag_id}/" in message
 
 
 def test_failed_test_turns_its_model_red(story: Story) -> None:
@@ -148,15 +153,9 @@ def test_container_that_never_starts_is_explained(story: Story) -> None:
 
 def test_dags_on_data_start_when_the_data_is_built(story: Story) -> None:
     """A model's asset is updated when the model is green, the project's when all of it is; what failed or was built before is not."""
-    readers = ("reads_orders", "reads_mart", "reads_project")
-
-    def runs() -> list[int]:
-        return [story.consumer_runs(reader) for reader in readers]
-
-    before = runs()
 
     def started() -> list[int]:
-        return [now - then for now, then in zip(runs(), before, strict=True)]
+        return [story.started_by_data(reader) for reader in ("reads_orders", "reads_mart", "reads_project")]
 
     story.aws.script = builds(*ALL_NODES, failing=MART)
     story.begin()
@@ -169,6 +168,7 @@ def test_dags_on_data_start_when_the_data_is_built(story: Story) -> None:
     assert story.end() == "success"
     assert sorted(["", *(f"/{name}" for name in (SEED, LONE, ORDERS, MART, REPORT))]) == story.updated_assets()
     wait_until(lambda: started() == [1, 1, 1])
+    wait_until(lambda: any("green again" in message for message in story.slack_messages()))
 
 
 def test_automatic_retry_continues_the_record(story: Story) -> None:

@@ -9,6 +9,7 @@ import aws_cdk as cdk
 import pytest
 from aws_cdk.assertions import Match, Template
 
+from constructs_lib.notifications import SlackChannel, SnsTopic
 from stacks.platform import DbtPlatform
 from stacks.settings import Environment, ExistingNetwork, OwnNetwork, WarehouseEgress
 from tests.unit.stacks.settings_of_a_stranger import NETWORK, environment, project
@@ -68,9 +69,35 @@ def test_dag_learns_the_deployment_from_the_same_settings(app: cdk.App, tiny_pro
         "stop_timeout_seconds": 120,
         "render": "run",
         "updates_assets": True,
+        "notify": [],
         "capacity": "fargate",
     }
     assert len(deployment["security_group_ids"]) == 1
+
+
+def test_dag_tells_those_whom_the_settings_name(app: cdk.App, tiny_project: Path) -> None:
+    """Slack by a connection that Airflow has, topics by their ARN; the launch role may publish to these topics and no other."""
+    other = "arn:aws:sns:eu-west-1:333333333333:data-team"
+    recipients = (SlackChannel(connection_id="team_slack", channel="#data"), SnsTopic(), SnsTopic(topic_arn=other))
+    settings = environment(tiny_project, projects=(project(tiny_project, notify=recipients),))
+
+    deployment, _ = _dag_files(app, settings)
+
+    slack, own_topic, other_topic = deployment["notify"]
+    assert slack == {"kind": "slack", "connection_id": "team_slack", "channel": "#data"}
+    assert own_topic["topic_arn"].startswith("<<marker")
+    assert other_topic == {"kind": "sns", "topic_arn": other}
+    template = Template.from_stack(
+        next(found for found in app.node.find_all() if isinstance(found, cdk.Stack) and found.node.id == "tiny")
+    )
+    (published,) = [
+        statement["Resource"]
+        for policy in template.find_resources("AWS::IAM::Policy").values()
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+        if statement["Action"] == "sns:Publish"
+    ]
+    assert len(published) == 2
+    assert other in published
 
 
 def test_dag_shows_the_models_of_the_project(app: cdk.App, tiny_project: Path) -> None:
@@ -101,7 +128,9 @@ def test_project_without_airflow_has_no_dag_and_no_launch_role(app: cdk.App, tin
 
     template.resource_count_is("Custom::CDKBucketDeployment", 0)
     template.resource_count_is("AWS::ECS::TaskDefinition", 1)
-    assert len(template.find_resources("AWS::IAM::Role")) == 2
+    template.resource_count_is("AWS::Lambda::Function", 0)
+    # The two of the task, and the one that calls the guard.
+    assert len(template.find_resources("AWS::IAM::Role")) == 3
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,7 @@ from tests.unit.stacks.settings_of_a_stranger import NETWORK, environment, proje
         ("scheduler", "cron", "got 'cron'"),
         ("scheduler", "eventbridge", "schedule must be given where scheduler is 'eventbridge', got None"),
         ("render", "models", "one of 'nodes', 'run', got 'models'"),
+        ("notify", ("#data",), "SlackChannel or SnsTopic, got '#data'"),
         ("capacity", "spot", "one of 'fargate', 'fargate_spot', got 'spot'"),
         ("steps", (), "at least one step"),
         ("steps", (Step(name="build"), Step(name="build")), "got 'build' more than once"),

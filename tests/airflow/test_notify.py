@@ -1,0 +1,140 @@
+"""What people are told, and through what; a real DAG processor sends it in test_real_airflow."""
+
+import json
+from typing import Any
+
+import pytest
+from conftest import DEPLOYMENT, MART, slack_connection
+from fake_aws import FakeAws
+
+from dbt_on_fargate import compat, notice
+from dbt_on_fargate.deployment import Deployment
+from dbt_on_fargate.notify import Message, RunNotifier
+
+LINKS = {"Run report": "https://s3.example/report?a=1&b=2"}
+STALE = {"status": "fail", "message": "max loaded at 2026-01-01, two days ago"}
+
+
+def end(**nodes: dict[str, str]) -> dict[str, Any]:
+    """`end.json`, as far as a notice needs it."""
+    return {"headline": "1 of 2 nodes failed", "nodes": nodes}
+
+
+@pytest.fixture
+def memory(monkeypatch: pytest.MonkeyPatch, own_aws: FakeAws) -> dict[str, str]:
+    """Airflow's variables; the other things that a notifier asks Airflow for are there, too."""
+    variables: dict[str, str] = {}
+    monkeypatch.setenv("AIRFLOW_CONN_TEAM_SLACK", slack_connection(own_aws))
+    monkeypatch.setattr(compat, "variable", variables.get)
+    monkeypatch.setattr(compat, "set_variable", variables.__setitem__)
+    monkeypatch.setattr(compat, "delete_variable", variables.pop)
+    monkeypatch.setattr(compat, "task_states", lambda **_: {"run_dbt": "success", "marts.fct_orders": "failed"})
+    return variables
+
+
+def tell(monkeypatch: pytest.MonkeyPatch, told: object, *, is_green: bool, **values: object) -> None:
+    """Let the notifier tell what the run task left."""
+    monkeypatch.setattr(compat, "xcom", lambda **_: told)
+    deployment = Deployment.from_mapping(DEPLOYMENT | values)
+    RunNotifier(deployment=deployment, is_green=is_green).notify({"run_id": "run-1"})
+
+
+def test_red_run_is_told_with_the_databases_words(
+    own_aws: FakeAws, memory: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which model, what the database said, and where to look, on Slack and on SNS."""
+    told = notice.of_end(end(**{MART: {"status": "error", "message": "Database Error\n  no such column"}}), LINKS)
+    tell(monkeypatch, told, is_green=False)
+
+    (slack,) = own_aws.slack_messages
+    assert slack["channel"] == "#data"
+    (sns,) = own_aws.published
+    assert sns["Subject"] == "dbt bookshop (dev): run failed"
+    for text in (slack["text"], sns["Message"]):
+        assert MART in text
+        assert "no such column" in text
+        assert "s3.example/report" in text
+    assert "AssumeRole arn:aws:iam::111111111111:role/launch" in own_aws.calls
+
+
+def test_green_run_is_told_once_after_a_red_one(
+    own_aws: FakeAws, memory: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who heard of the failure hears of its end; green after green says nothing."""
+    told = notice.of_end(end(**{MART: {"status": "success"}}), LINKS)
+    for is_green in (True, False, True, True):
+        tell(monkeypatch, told, is_green=is_green)
+
+    assert [message["Subject"] for message in own_aws.published] == [
+        "dbt bookshop (dev): run failed",
+        "dbt bookshop (dev): green again",
+    ]
+    assert memory == {}
+
+
+def test_stale_sources_of_a_green_run_are_told(
+    own_aws: FakeAws, memory: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Data that did not arrive turns no run red where freshness only reports, and is told all the same."""
+    tell(monkeypatch, notice.of_end(end(**{"source.shop.raw.orders": STALE}), LINKS), is_green=True)
+
+    (sns,) = own_aws.published
+    assert sns["Subject"] == "dbt bookshop (dev): sources are stale"
+    assert "stale source: source.shop.raw.orders (fail)\n    max loaded at 2026-01-01" in sns["Message"]
+
+
+def test_run_that_left_no_notice_is_told_with_its_tasks(
+    own_aws: FakeAws, memory: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that timed out, or that someone set by hand, is red, too."""
+    tell(monkeypatch, None, is_green=False)
+
+    assert "failed in Airflow: marts.fct_orders" in own_aws.published[0]["Message"]
+
+
+def test_recipient_that_cannot_be_reached_keeps_it_from_nobody(
+    own_aws: FakeAws, memory: dict[str, str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The connection to Slack is missing; SNS is told, and the log names the recipient."""
+    monkeypatch.delenv("AIRFLOW_CONN_TEAM_SLACK")
+    monkeypatch.setattr("airflow.providers.slack.hooks.slack.SlackHook.call", _refuse)
+    tell(monkeypatch, notice.of_failure("the container never started\nwhat to do: deploy", {}), is_green=False)
+
+    assert "the container never started\n    what to do: deploy" in own_aws.published[0]["Message"]
+    assert "could not tell" in caplog.text
+
+
+def _refuse(*_: object, **__: object) -> None:
+    raise RuntimeError("no such connection")
+
+
+def test_databases_words_cannot_call_people_or_be_a_template(
+    own_aws: FakeAws, memory: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Values of rows end up in messages of databases; in Slack they are text and nothing else."""
+    words = "bad value <!channel> ``` {{ 7 * 6 }} <https://evil.example|click> & more"
+    tell(monkeypatch, notice.of_end(end(**{MART: {"status": "error", "message": words}}), {}), is_green=False)
+
+    text = own_aws.slack_messages[0]["text"]
+    assert "bad value &lt;!channel&gt; ''' {{ 7 * 6 }} &lt;https://evil.example|click&gt; &amp; more" in text
+    assert text.count("```") == 2
+
+
+def test_long_messages_are_cut(own_aws: FakeAws) -> None:
+    """A thousand failed models are one readable message."""
+    nodes = {f"model.shop.m{number}": {"status": "error", "message": "line\n" * 50} for number in range(1000)}
+    told = notice.of_end(end(**nodes), {})
+
+    assert len(told["failed"]) == 10
+    assert told["more_failed"] == 990
+    assert len(json.dumps(told)) < 8000
+
+
+def test_message_reads_well_as_plain_text() -> None:
+    """A mail has no mark-up."""
+    message = Message("dbt shop (dev): run failed", (("1 of 2 nodes failed", ""), ("m (error)", "words")), LINKS)
+
+    assert (
+        message.as_text()
+        == "1 of 2 nodes failed\nm (error)\n    words\n\nRun report: https://s3.example/report?a=1&b=2"
+    )
