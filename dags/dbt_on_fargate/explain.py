@@ -6,42 +6,63 @@ from typing import Any
 
 from .containers import Container
 
-# What AWS says (as a pattern), what it means, what to do. The first match counts.
+# What AWS says (as a pattern, upper and lower case alike), what it means, what to do. The first match counts. The texts are those of
+# https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stopped-task-error-codes.html and the pages below it.
 _STOPPED_REASONS: tuple[tuple[str, str, str], ...] = (
     (
-        r"CannotPull\w*Error.*(not found|does not exist|manifest unknown)",
-        "the container image is not in the registry",
-        "deploy the project again (`cdk deploy`), which pushes the image, and clear this task",
+        r"unable to assume the role|proper trust relationship",
+        "ECS may not use a role of the task",
+        "deploy the project again (`cdk deploy`), which restores the roles, and clear this task",
     ),
     (
-        r"CannotPull\w*Error.*(AccessDenied|not authorized|forbidden|403)",
-        "the container image may not be pulled",
-        "check that the execution role of the task may read the registry; `cdk deploy` restores it",
-    ),
-    (
-        r"CannotPull\w*Error|unable to pull (secrets or )?registry auth|ECR.*(timeout|timed out|i/o timeout)",
-        "the container image could not be pulled, most often because the subnets have no way to the registry",
-        "check that the subnets have a NAT gateway or VPC end points for ECR (api, dkr) and S3, and that HTTPS may go out",
-    ),
-    (
-        r"ResourceInitializationError.*(secret|ssm|parameter)",
+        r"retrieve secret|secrets? manager|\bssm\b|GetParameters|json key",
         "a secret that ECS injects could not be read",
         "check that the secret exists, that the execution role may read it, and that the subnets reach Secrets Manager",
     ),
     (
-        r"ResourceInitializationError.*(logger|log group|CreateLogStream)",
+        r"log ?group|log ?stream|logger args|logging driver|awslogs",
         "the log group could not be written",
-        "check that the log group of the project exists and that the subnets reach CloudWatch Logs",
+        "check that the log group of the project exists (`cdk deploy` restores it) and that the subnets reach CloudWatch Logs",
     ),
     (
-        r"(network interface|ENI|eni).*(provision|attach|timeout|timed out|free)|insufficient free addresses",
+        r"insufficient ?free ?addresses|not enough free (ip )?addresses",
+        "the subnets had no free address",
+        "clear this task to try again; if it happens often, give the subnets more addresses",
+    ),
+    (
+        r"network interface|\bENI\b",
         "no network interface could be made in the subnets",
-        "clear this task to try again; if it happens often, give the subnets more free addresses",
+        "clear this task to try again; if it stays so, check the subnets and security groups of the settings: were they deleted?",
     ),
     (
-        r"ResourceInitializationError",
-        "AWS could not prepare the machine of the container",
-        "clear this task to try again; AWS's own words below name the resource",
+        r"toomanyrequests|pull rate limit|rate exceeded",
+        "the registry was asked too often",
+        "clear this task to try again in some minutes",
+    ),
+    (
+        r"no space left|EPHEMERAL_STORAGE",
+        "the disk of the container was full or could not be made",
+        "clear this task to try again; if it happens often, make the image smaller",
+    ),
+    (
+        r"exec format error|descriptor matching platform",
+        "the image was built for another CPU architecture than the task runs on",
+        "build and deploy with the CPU architecture of the project's settings",
+    ),
+    (
+        r"CannotPull\w*Error.*(AccessDenied|access denied|not authorized|forbidden|\b403\b|role has the permissions)",
+        "the container image may not be pulled",
+        "check that the execution role of the task may read the registry; `cdk deploy` restores it",
+    ),
+    (
+        r"CannotPull\w*Error.*(not found|does not exist|manifest unknown|no such image|\b404\b)",
+        "the container image is not in the registry",
+        "deploy the project again (`cdk deploy`), which pushes the image, and clear this task",
+    ),
+    (
+        r"CannotPull\w*Error|registry auth|\bECR\b",
+        "the container image could not be pulled, most often because the subnets have no way to the registry",
+        "check that the subnets have a NAT gateway or VPC end points for ECR (api, dkr) and S3, and that HTTPS may go out",
     ),
     (
         r"OutOfMemory",
@@ -49,19 +70,34 @@ _STOPPED_REASONS: tuple[tuple[str, str, str], ...] = (
         "give the project a larger task size in its settings, or fewer threads, and deploy",
     ),
     (
-        r"exec format error",
-        "the image was built for another CPU architecture than the task runs on",
-        "build and deploy with the CPU architecture of the project's settings",
+        r"executable file not found|no such file or directory|permission denied|OCI runtime",
+        "the program of the container could not be started: the image is broken",
+        "deploy the project again with an unchanged Dockerfile; AWS's own words below name the file",
     ),
     (
-        r"CannotStartContainer|CannotCreateContainer",
+        r"Cannot(Start|Create)Container|ContainerRuntime|DockerTimeout|DockerState|CannotInspectContainer|CannotDescribeContainer",
         "the container could not be started",
-        "AWS's own words below name the cause; it is in the image or in the task definition",
+        "clear this task to try again; if it stays so, AWS's own words below name the cause, in the image or in the task definition",
     ),
     (
-        r"Spot|spot",
+        r"SpotInterruption|Spot (Task|capacity|instance)",
         "AWS took the Spot capacity back",
         "nothing is broken; the next attempt continues where this one stopped",
+    ),
+    (
+        r"maintenance|retire|TerminationNotice|Host EC2",
+        "AWS took the machine of the container away",
+        "nothing is broken; the next attempt continues where this one stopped",
+    ),
+    (
+        r"capacity is unavailable|insufficient capacity",
+        "AWS had no machine for the container",
+        "clear this task later; more availability zones in the settings make this rarer",
+    ),
+    (
+        r"ResourceInitializationError|internal error|InternalError|unexpected EC2 error",
+        "AWS could not prepare the machine of the container",
+        "clear this task to try again; AWS's own words below name the resource",
     ),
 )
 
@@ -69,24 +105,32 @@ _STOPPED_REASONS: tuple[tuple[str, str, str], ...] = (
 def stopped_container(container: Container) -> str:
     """Why a container ended that did not finish its record: one sentence, what to do, and AWS's own words."""
     words = "; ".join(filter(None, (container.stopped_reason, container.container_reason))) or "no reason given"
+    meaning, advice = _meaning(container, words)
+    return f"{meaning}\nwhat to do: {advice}\nAWS says: {words}"
+
+
+def _meaning(container: Container, words: str) -> tuple[str, str]:
+    # Whoever stops a container may say what he likes; that must not be taken for AWS's words.
+    if container.stop_code == "UserInitiated":
+        return (
+            "someone stopped the container",
+            "clear this task to build what was asked for; AWS's words below may say who and why",
+        )
     context = f"{container.stop_code} {words}"
     for pattern, meaning, advice in _STOPPED_REASONS:
-        if re.search(pattern, context):
-            return f"{meaning}\nwhat to do: {advice}\nAWS says: {words}"
-    if container.stop_code == "UserInitiated":
-        meaning, advice = "someone stopped the container", "clear this task to continue where it stopped"
-    elif container.exit_code == 137:
-        meaning = "the container was killed, most often because it needed more memory than its task size has"
-        advice = "look at the memory graph of the task; give the project a larger task size, or clear this task"
-    elif container.exit_code is None:
-        meaning, advice = (
-            "the container never started",
-            "AWS's own words below name the cause; clear this task to retry",
+        if re.search(pattern, context, re.IGNORECASE | re.DOTALL):
+            return meaning, advice
+    if container.exit_code == 137:
+        return (
+            "the container was killed, most often because it needed more memory than its task size has",
+            "look at the memory graph of the task; give the project a larger task size, or clear this task",
         )
-    else:
-        meaning = f"the container ended with exit code {container.exit_code} before its record was complete"
-        advice = "read the log of the container; clear this task to continue where it stopped"
-    return f"{meaning}\nwhat to do: {advice}\nAWS says: {words}"
+    if container.exit_code is None:
+        return "the container never started", "AWS's own words below name the cause; clear this task to retry"
+    return (
+        f"the container ended with exit code {container.exit_code} before its record was complete",
+        "read the log of the container; Airflow's retry goes on where it stopped, and clearing this task builds all again",
+    )
 
 
 def refused_launch(message: str) -> str:

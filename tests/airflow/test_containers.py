@@ -100,26 +100,94 @@ def test_refusal_says_whether_it_may_pass(
     assert (refusal.get("reason") or refusal["message"]) in str(refused.value)
 
 
+_NO_AUTH = "ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval failed: "
+_IMAGE = "111111111111.dkr.ecr.eu-west-1.amazonaws.com/live/dbt/spot_prices:403e404f"
+
+
 @pytest.mark.parametrize(
     ("reason", "meaning"),
     [
-        ("CannotPullContainerError: pull image manifest has been retried: dbt:1a2b: not found", "not in the registry"),
-        ("CannotPullContainerError: dial tcp: i/o timeout", "could not be pulled"),
-        ("ResourceInitializationError: unable to pull secrets or registry auth", "could not be pulled"),
-        ("ResourceInitializationError: unable to retrieve secret from asm", "a secret that ECS injects"),
-        ("ResourceInitializationError: failed to validate logger args: log group", "the log group"),
+        (f"CannotPullContainerError: failed to resolve ref {_IMAGE}: {_IMAGE}: not found", "not in the registry"),
+        (
+            f"CannotPullContainerError: pull image manifest has been retried 1 time(s): manifest unknown: {_IMAGE}",
+            "not in",
+        ),
+        (f"CannotPullContainerError: failed to resolve ref {_IMAGE}: dial tcp 10.0.3.17:443: i/o timeout", "no way to"),
+        (
+            f"CannotPullContainerError: The task cannot pull {_IMAGE}: connection issue between the task and ECR",
+            "no way to",
+        ),
+        ("CannotPullContainerError: net/http: request canceled while waiting for connection", "no way to the registry"),
+        (
+            f"CannotPullContainerError: {_IMAGE}: httpReadSeeker: failed open: unexpected status code: 403",
+            "not be pulled",
+        ),
+        ("CannotPullContainerError: pull access denied for dbt, repository does not exist", "may not be pulled"),
+        (
+            "CannotPullContainerError: The task can't pull the image. Check that the role has the permissions to pull images.",
+            "may not be pulled",
+        ),
+        ("CannotPullContainerError: toomanyrequests: You have reached your pull rate limit", "asked too often"),
+        ("CannotPullContainerError: failed to unpack image: write /layer: no space left on device", "the disk"),
+        (
+            "CannotPullContainerError: image Manifest does not contain descriptor matching platform 'linux/amd64'",
+            "CPU architecture",
+        ),
+        (
+            f"{_NO_AUTH}unable to retrieve ecr registry auth: RequestError: dial tcp: i/o timeout",
+            "no way to the registry",
+        ),
+        (f"{_NO_AUTH}unable to retrieve secret from asm: AccessDeniedException: GetSecretValue", "a secret that ECS"),
+        (f"{_NO_AUTH}unable to retrieve secrets from ssm: context deadline exceeded", "a secret that ECS"),
+        ("ResourceInitializationError: unable to pull secrets or registry auth", "no way to the registry"),
+        (
+            "ResourceInitializationError: failed to validate logger args: The specified log group does not exist.: exit status 1",
+            "the log group",
+        ),
+        ("ResourceInitializationError: failed to initialize logging driver: signal: killed", "the log group"),
+        (
+            "ResourceInitializationError: failed to invoke EFS utils commands to set up EFS volumes",
+            "prepare the machine",
+        ),
         ("Timeout waiting for network interface provisioning to complete.", "no network interface"),
+        (
+            "Unexpected EC2 error while attempting to Create Network Interface in subnet 'subnet-1': InsufficientFreeAddressesInSubnet",
+            "no free address",
+        ),
+        ("Timeout waiting for EPHEMERAL_STORAGE provisioning to complete.", "the disk"),
+        (
+            "ECS was unable to assume the role 'arn:aws:iam::1:role/r' that was provided for this task.",
+            "a role of the task",
+        ),
+        (
+            "Capacity is unavailable at this time. Please try again later or in a different availability zone",
+            "no machine",
+        ),
         ("OutOfMemoryError: Container killed due to memory usage", "more memory"),
+        ("CannotStartContainerError: OCI runtime create failed: exec: python: executable file not found", "is broken"),
+        ("exec /opt/venv/bin/python: exec format error", "CPU architecture"),
+        ("ContainerRuntimeTimeoutError: Could not transition to running; timed out after waiting 3m", "not be started"),
         ("Your Spot Task was interrupted.", "Spot capacity"),
+        ("ECS is performing maintenance on the underlying infrastructure hosting the task.", "took the machine"),
+        ("Host EC2 (instance i-0123456789abcdef0) terminated.", "took the machine"),
     ],
 )
 def test_stopped_reason_is_explained(reason: str, meaning: str) -> None:
     """Someone who does not know AWS reads what it means and what to do, and can still search for AWS's words."""
-    text = explain.stopped_container(container(stopped_reason=reason))
+    text = explain.stopped_container(container(stopped_reason=reason, stop_code="TaskFailedToStart"))
 
-    assert meaning in text
+    assert meaning in text.partition("AWS says: ")[0]
     assert "what to do: " in text
     assert reason in text
+
+
+def test_words_of_who_stopped_a_container_are_not_taken_for_awss() -> None:
+    """People and programs may give any reason."""
+    text = explain.stopped_container(
+        container(stopped_reason="no space left on the calendar", stop_code="UserInitiated")
+    )
+
+    assert text.startswith("someone stopped the container")
 
 
 def test_killed_container_is_explained() -> None:
