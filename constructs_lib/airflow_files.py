@@ -1,6 +1,7 @@
 """Files for Airflow, in one folder of the bucket that Airflow reads its DAGs from."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 
 from aws_cdk import DefaultStackSynthesizer, RemovalPolicy, Stack
 from aws_cdk import aws_iam as iam
@@ -16,7 +17,8 @@ class AirflowFiles(Construct):
     """
     Defines one folder of Airflow's bucket: kept as `sources` say, and gone when this construct is.
 
-    Nothing outside of `folder` is read or written. The function that copies the files is CDK's; its role is ours, because
+    `siblings` are further such folders by name, beside that one. Nothing outside of them is read or written. The function that
+    copies the files is CDK's; its role is ours, because
     CDK's would get the whole bucket.
     """
 
@@ -28,35 +30,40 @@ class AirflowFiles(Construct):
         bucket_name: str,
         folder: str,
         sources: Sequence[s3_deployment.ISource],
+        siblings: Mapping[str, Sequence[s3_deployment.ISource]] | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
         bucket = s3.Bucket.from_bucket_name(self, "Bucket", bucket_name)
         log_group = logs.LogGroup(
             self, "LogGroup", retention=logs.RetentionDays.ONE_MONTH, removal_policy=RemovalPolicy.DESTROY
         )
-        role = self._define_role(bucket, folder, log_group)
+        folders = {"Resource": (folder, sources)}
+        for name, its_sources in (siblings or {}).items():
+            folders[name] = (str(PurePosixPath(folder).with_name(name)), its_sources)
+        role = self._define_role(bucket, [path for path, _ in folders.values()], log_group)
 
-        deployment = s3_deployment.BucketDeployment(
-            self,
-            "Resource",
-            destination_bucket=bucket,
-            destination_key_prefix=f"{folder}/",
-            sources=list(sources),
-            # Grants of CDK would add to it: the whole of Airflow's bucket.
-            role=role.without_policy_updates(),
-            log_group=log_group,
-            memory_limit=256,
-            prune=True,
-            retain_on_delete=False,
-        )
-        deployment.node.add_dependency(role)
+        for name, (path, its_sources) in folders.items():
+            deployment = s3_deployment.BucketDeployment(
+                self,
+                name,
+                destination_bucket=bucket,
+                destination_key_prefix=f"{path}/",
+                sources=list(its_sources),
+                # Grants of CDK would add to it: the whole of Airflow's bucket.
+                role=role.without_policy_updates(),
+                log_group=log_group,
+                memory_limit=256,
+                prune=True,
+                retain_on_delete=False,
+            )
+            deployment.node.add_dependency(role)
         self._acknowledge_function()
 
-    def _define_role(self, bucket: s3.IBucket, folder: str, log_group: logs.LogGroup) -> iam.Role:
+    def _define_role(self, bucket: s3.IBucket, folders: Sequence[str], log_group: logs.LogGroup) -> iam.Role:
         role = iam.Role(
             self,
             "Role",
-            description=f"Copies DAG files to {folder}/ of Airflow's bucket",
+            description=f"Copies DAG files to {folders[0]}/ of Airflow's bucket",
             assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
         )
         stack = Stack.of(self)
@@ -66,25 +73,27 @@ class AirflowFiles(Construct):
         )
         uploads_bucket_name = f"cdk-{qualifier}-assets-{stack.account}-{stack.region}"
         uploads = s3.Bucket.from_bucket_name(self, "Uploads", uploads_bucket_name).arn_for_objects("*")
-        files = bucket.arn_for_objects(f"{folder}/*")
-        for actions, resource_arn in (
-            (["s3:GetObject"], uploads),
+        files = [bucket.arn_for_objects(f"{folder}/*") for folder in folders]
+        for actions, resources in (
+            (["s3:GetObject"], [uploads]),
             (["s3:GetObject", "s3:PutObject", "s3:DeleteObject"], files),
-            (["logs:CreateLogStream", "logs:PutLogEvents"], log_group.log_group_arn),
+            (["logs:CreateLogStream", "logs:PutLogEvents"], [log_group.log_group_arn]),
         ):
-            role.add_to_policy(iam.PolicyStatement(actions=actions, resources=[resource_arn]))
+            role.add_to_policy(iam.PolicyStatement(actions=actions, resources=resources))
         role.add_to_policy(
             iam.PolicyStatement(
                 actions=["s3:ListBucket"],
                 resources=[bucket.bucket_arn],
-                conditions={"StringLike": {"s3:prefix": [f"{folder}/*", folder]}},
+                conditions={
+                    "StringLike": {"s3:prefix": [prefix for folder in folders for prefix in (f"{folder}/*", folder)]}
+                },
             )
         )
         acknowledge_wildcards(
             role,
             {
                 uploads: "What is uploaded is named after its content: a policy for one name would change with every deploy.",
-                files: "This folder is ours, whatever its files are.",
+                **dict.fromkeys(files, "This folder is ours, whatever its files are."),
             },
         )
         return role

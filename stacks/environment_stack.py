@@ -19,6 +19,7 @@ from constructs_lib.repository import REPOSITORY
 from constructs_lib.run_guard import RunGuard
 from constructs_lib.warehouse_credentials import services
 from stacks import names
+from stacks.airflow_plugin import plugin_files, plugin_folder
 from stacks.settings import Environment, ExistingNetwork, OwnNetwork
 
 _ARTIFACTS_BUCKET_NAME = "ArtifactsBucketName"
@@ -133,6 +134,12 @@ class EnvironmentStack(cdk.Stack):
             bucket_name=airflow.dags_bucket,
             folder=airflow.key(names.dag_package(self._settings.name)),
             sources=[package],
+            siblings={
+                plugin_folder(names.dag_package(self._settings.name)): [
+                    s3_deployment.Source.data(name, content)
+                    for name, content in plugin_files(names.dag_package(self._settings.name)).items()
+                ]
+            },
         )
 
     def _define_outputs(self) -> None:

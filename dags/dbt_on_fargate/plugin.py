@@ -45,13 +45,17 @@ def start_triggers_without_their_dag() -> bool:
         return False
 
     def create_workload(
-        self: object, trigger: Any, dag_bag: object, render_log_fname: object, session: object
-    ) -> object:  # noqa: ANN401 -- Airflow's model
+        self: object,
+        trigger: Any,  # noqa: ANN401 -- Airflow's model
+        dag_bag: object,
+        render_log_fname: object,
+        session: object,
+    ) -> object:
         if trigger.classpath.startswith(f"{_PACKAGE}."):
             dag_bag = _NoDags()
         return original(self, trigger=trigger, dag_bag=dag_bag, render_log_fname=render_log_fname, session=session)
 
-    supervisor._create_workload = create_workload
+    supervisor._create_workload = create_workload  # noqa: SLF001 -- there is no public way
     return True
 
 

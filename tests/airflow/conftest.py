@@ -24,6 +24,7 @@ from dbt_on_fargate import compat  # noqa: E402
 from dbt_on_fargate.deployment import Deployment  # noqa: E402
 from local_cloud.airflow import LocalAirflow  # noqa: E402
 from stacks.airflow_plugin import plugin_files, plugin_folder  # noqa: E402
+from stacks.airflow_plugin import plugin_files, plugin_folder  # noqa: E402
 
 DEPLOYMENT: dict[str, Any] = {
     "format_version": 1,
@@ -134,6 +135,10 @@ def write_dag_folder(folder: Path, deployment: dict[str, Any], graph: dict[str, 
     for source in (REPOSITORY_ROOT / "dags/dbt_on_fargate").iterdir():
         if source.is_file():
             (package / source.name).write_bytes(source.read_bytes())
+    plugin = folder / plugin_folder(deployment["package"])
+    plugin.mkdir()
+    for name, content in plugin_files(deployment["package"]).items():
+        (plugin / name).write_text(content)
     plugin = folder / plugin_folder(deployment["package"])
     plugin.mkdir()
     for name, content in plugin_files(deployment["package"]).items():
