@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,6 @@ from dbt_on_fargate import aws as dbt_on_fargate_aws  # noqa: E402 -- after the 
 from dbt_on_fargate import compat  # noqa: E402
 from dbt_on_fargate.deployment import Deployment  # noqa: E402
 from local_cloud.airflow import LocalAirflow  # noqa: E402
-from stacks.airflow_plugin import plugin_files, plugin_folder  # noqa: E402
 from stacks.airflow_plugin import plugin_files, plugin_folder  # noqa: E402
 
 DEPLOYMENT: dict[str, Any] = {
@@ -139,10 +139,6 @@ def write_dag_folder(folder: Path, deployment: dict[str, Any], graph: dict[str, 
     plugin.mkdir()
     for name, content in plugin_files(deployment["package"]).items():
         (plugin / name).write_text(content)
-    plugin = folder / plugin_folder(deployment["package"])
-    plugin.mkdir()
-    for name, content in plugin_files(deployment["package"]).items():
-        (plugin / name).write_text(content)
     project = folder / f"{deployment['package']}_{deployment['project']}"
     project.mkdir()
     (project / "dag.py").write_bytes((REPOSITORY_ROOT / "dags/dag.py").read_bytes())
@@ -226,9 +222,25 @@ class Story:
         """The containers since the story began."""
         return self.aws.containers[self._earlier :]
 
-    def slack_messages(self) -> list[str]:
-        """What Slack got since the story began."""
-        return [message["text"] for message in self.aws.slack_messages[self._earlier_messages :]]
+    def message(self, words: str, *, timeout_seconds: float = 120) -> str:
+        """
+        The first message with these words that Slack got since the story began.
+
+        Airflow keeps a callback that comes while it parses the DAG's file until it parses it again: by default twice a minute, here
+        when the file changes.
+        """
+        file = self.airflow.dags_folder / f"{DEPLOYMENT['package']}_{DEPLOYMENT['project']}" / "dag.py"
+        deadline = time.monotonic() + timeout_seconds
+        next_parse = time.monotonic() + 15
+        while time.monotonic() < deadline:
+            for message in self.aws.slack_messages[self._earlier_messages :]:
+                if words in message["text"]:
+                    return str(message["text"])
+            if time.monotonic() > next_parse:
+                file.touch()
+                next_parse += 15
+            time.sleep(0.2)
+        raise AssertionError(f"nobody was told {words!r}")
 
     def begin(self, **conf: object) -> None:
         """Trigger the run."""

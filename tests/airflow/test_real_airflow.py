@@ -92,9 +92,7 @@ def test_failed_model_turns_the_run_red_with_the_databases_words(story: Story) -
     assert MISSING_COLUMN in story.log("run_dbt")
     assert MISSING_COLUMN in story.log(TASK_OF[MART])
     assert f"not built: {MART} failed" in story.log(TASK_OF[REPORT])
-    wait_until(lambda: bool(story.slack_messages()))
-    (message,) = story.slack_messages()
-    assert "dbt bookshop (dev): run failed" in message
+    message = story.message("dbt bookshop (dev): run failed")
     assert MISSING_COLUMN in message
     assert f"/dags/{story.dag_id}/" in message
 
@@ -168,7 +166,7 @@ def test_dags_on_data_start_when_the_data_is_built(story: Story) -> None:
     assert story.end() == "success"
     assert sorted(["", *(f"/{name}" for name in (SEED, LONE, ORDERS, MART, REPORT))]) == story.updated_assets()
     wait_until(lambda: started() == [1, 1, 1])
-    wait_until(lambda: any("green again" in message for message in story.slack_messages()))
+    story.message("dbt bookshop (dev): green again")
 
 
 def test_automatic_retry_continues_the_record(story: Story) -> None:
