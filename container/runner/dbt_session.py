@@ -292,6 +292,7 @@ def load() -> None:
     dbt.mp_context._MP_CONTEXT = locks  # type: ignore[assignment]  # noqa: SLF001 - there is no other way
 
     with savings.without_collections():
+        savings.compile_classes_when_they_are_used()
         import dbt.adapters.redshift  # noqa: PLC0415 - see _invoke
         import dbt.cli.main  # noqa: PLC0415 - see _invoke
     savings.apply()

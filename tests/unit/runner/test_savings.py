@@ -1,10 +1,14 @@
 """What is left out of dbt's work, and that nothing else is."""
 
+import json
 import os
 import subprocess
 import sys
+from datetime import date
 
 import pytest
+import sqlparse
+from dbt_common.clients.agate_helper import build_type_tester
 from dbt_common.events.base_types import EventLevel
 from dbt_common.events.event_manager import EventManager
 from dbt_common.events.types import Formatting, Note
@@ -78,3 +82,110 @@ def test_no_connection_looks_through_the_call_stack() -> None:
         check=False,
     )
     assert (done.returncode, done.stdout) == (0, "refused by the closed port\n"), done.stderr
+
+
+_AS_DBT_DOES_IT = """
+import json, sys
+if sys.argv[1:] == ["saving"]:
+    from runner import dbt_session
+    dbt_session.load()
+import sqlparse
+from dbt.clients.jinja import MacroGenerator, MacroStack
+from dbt.contracts.graph.nodes import Macro
+from dbt.context import macros
+from dbt.contracts.project import Project
+from dbt.exceptions import DuplicateMacroNameError
+from mashumaro.config import BaseConfig
+
+
+def macro(package, name):
+    fields = {"name": name, "macro_sql": "", "original_file_path": "m.sql", "path": "m.sql", "package_name": package}
+    return Macro(**fields, resource_type="macro", unique_id=f"macro.{package}.{name}")
+
+
+def told(namespace, name, package=None):
+    found = namespace.get_from_package(package, name)
+    return found and [found.macro.unique_id, found.context, found.node, type(found.stack).__name__]
+
+
+packages = {
+    "dbt": {name: macro("dbt", name) for name in ("everywhere", "in_dbt", "in_both")},
+    "dbt_redshift": {name: macro("dbt_redshift", name) for name in ("everywhere", "in_both")},
+    "shop": {name: macro("shop", name) for name in ("everywhere", "in_shop")},
+    "vendored": {name: macro("vendored", name) for name in ("everywhere", "in_vendored", "other")},
+    "other": {name: macro("other", name) for name in ("everywhere", "in_other")},
+}
+result = {}
+for package in ("shop", "vendored"):
+    builder = macros.MacroNamespaceBuilder("shop", package, MacroStack(), ["dbt_redshift", "dbt"], "the node")
+    namespace = builder.build_namespace(packages, {"a": "context"})
+    flat = {}
+    flat.update(namespace)
+    for name, member in flat.items():
+        result[f"{package} {name}"] = (
+            member.macro.unique_id
+            if isinstance(member, MacroGenerator)
+            else {key: value.macro.unique_id for key, value in member.items()}
+        )
+    result[f"{package} length"] = len(namespace)
+    result[f"{package} asked"] = [
+        told(namespace, "everywhere"),
+        told(namespace, "everywhere", "dbt"),
+        told(namespace, "everywhere", "other"),
+        told(namespace, "nowhere"),
+        "nowhere" in namespace,
+    ]
+builder = macros.MacroNamespaceBuilder("shop", "shop", MacroStack(), ["dbt"], None)
+try:
+    builder.add_macros([macro("shop", "twice"), macro("shop", "twice")], {})
+except DuplicateMacroNameError as error:
+    result["twice"] = str(error)
+statements = [
+    "select 1", "select 1;", " select 1 ;\\n\\n", "select 1; select 2", "select ';'", "select 1 -- ; not the end", "", "  ", ";",
+    "begin", "-- only words", "/* a */ select 1; -- after", "create procedure p() as $$ begin select 1; end $$;", "select 1\\nGO\\nselect 2",
+    "select (1;", ";select 1", "select 1;;", "select\\u00a01;\\u00a0", "begin; select 1; commit", "select $$;$$", "select 'a;b' as x;",
+]
+result["split"] = {statement: sqlparse.split(statement) for statement in statements}
+result["kept semicolon"] = [sqlparse.split("select 1;", strip_semicolon=strip) for strip in (False, True)]
+result["schema"] = Project.json_schema()
+result["lazy"] = BaseConfig.lazy_compilation
+print(json.dumps(result, sort_keys=True))
+"""
+
+
+def told_by(code: str, *arguments: str) -> str:
+    """What a Python process of its own, whose dbt nobody has changed yet, prints last."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env={"PATH": os.defpath, "PYTHONPATH": str(REPOSITORY / "container")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1]
+
+
+def test_macros_statements_and_schemas_are_those_of_dbt_itself() -> None:
+    """Which macro a name means in each package, errors, where a statement ends: the same with the savings as without."""
+    without = json.loads(told_by(_AS_DBT_DOES_IT))
+    assert without["shop everywhere"] == "macro.shop.everywhere"
+    assert without["split"]["select 1; select 2"] == ["select 1;", "select 2"]
+    # Classes are compiled at their first use now; were the option gone, this would not be False before.
+    assert without.pop("lazy") is False
+    with_savings = json.loads(told_by(_AS_DBT_DOES_IT, "saving"))
+    assert with_savings.pop("lazy") is True
+    assert without == with_savings
+
+
+def test_a_single_statement_is_not_taken_to_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The adapter asks for the statements of every query, and nearly all of them are one."""
+    monkeypatch.setattr("sqlparse.engine.FilterStack.run", None)
+    assert sqlparse.split("create table a as (\n select 1\n);\n") == ["create table a as (\n select 1\n);"]
+
+
+def test_parsers_of_dates_share_their_words() -> None:
+    """Two tables of answers make no second set of words, and read dates as ever."""
+    types = [build_type_tester(()).run([["2026-11-22"], ["2026-11-23"]], ["day"])[0] for _ in range(2)]
+    assert types[0]._constants is types[1]._constants
+    assert [kind.cast("2026-11-22") for kind in types] == [date(2026, 11, 22)] * 2
