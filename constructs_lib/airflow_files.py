@@ -76,7 +76,7 @@ class AirflowFiles(Construct):
         files = [bucket.arn_for_objects(f"{folder}/*") for folder in folders]
         for actions, resources in (
             (["s3:GetObject"], [uploads]),
-            (["s3:GetObject", "s3:PutObject", "s3:DeleteObject"], files),
+            (["s3:PutObject", "s3:DeleteObject"], files),
             (["logs:CreateLogStream", "logs:PutLogEvents"], [log_group.log_group_arn]),
         ):
             role.add_to_policy(iam.PolicyStatement(actions=actions, resources=resources))

@@ -8,6 +8,7 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from constructs_lib.findings import acknowledge_wildcards
+from constructs_lib.rare_grants import explain_rare_grants
 
 _PUSH_ACTIONS = (
     "ecr:BatchCheckLayerAvailability",
@@ -80,3 +81,6 @@ class ImageRegistry(Construct):
         )
         ecr.AuthorizationToken.grant_read(role)
         acknowledge_wildcards(role, {"*": "ecr:GetAuthorizationToken cannot be restricted to a repository."})
+        explain_rare_grants(
+            role, {"ecr:BatchGetImage": "Docker asks for an image's manifest before it pushes it; podman does not."}
+        )

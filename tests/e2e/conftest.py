@@ -19,6 +19,10 @@ from local_cloud.demo import Choice, DeployedProject, deploy, start_and_deploy
 from local_cloud.progress import Steps
 from local_cloud.run_records import Attempt
 from tests.e2e.alerts import Alerts
+from tests.e2e.grants import Role, deployed_roles
+
+# The function that empties a bucket before it is deleted, in environments that keep no data.
+_CDKS_ROLE = "CustomS3AutoDeleteObjects"
 
 
 class Story:
@@ -80,3 +84,10 @@ def story(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
     capture = request.config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled(), Steps() as steps, LocalCloud(steps=steps) as cloud:
         yield Story(cloud, steps, Choice.make(project_path, REPOSITORY_ROOT / "local_cloud/sources/bookshop.sql"))
+
+
+@pytest.fixture(scope="session")
+def roles(story: Story) -> dict[str, Role]:
+    """The roles of the deployment by logical id, as they are when a test first asks, CDK's own left out."""
+    found = deployed_roles(story, story.choice.settings.environment)
+    return {role.logical_id: role for role in found if not role.logical_id.startswith(_CDKS_ROLE)}

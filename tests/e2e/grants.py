@@ -4,10 +4,12 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from constructs_lib.rare_grants import RARE_GRANTS
-from tests.e2e.conftest import Story
+
+if TYPE_CHECKING:
+    from tests.e2e.conftest import Story
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -39,7 +41,7 @@ class Role:
     reasons: dict[str, str]
 
 
-def deployed_roles(story: Story, environment: str) -> list[Role]:
+def deployed_roles(story: "Story", environment: str) -> list[Role]:
     """Every role in the stacks of a deployed environment."""
     cloudformation = story.cloud.account.client("cloudformation")
     return [
@@ -51,14 +53,18 @@ def deployed_roles(story: Story, environment: str) -> list[Role]:
     ]
 
 
-def decisions(story: Story) -> list[Decision]:
-    """Every decision so far about a request that was made as a role."""
+AUDIT = "audit"
+"""The name of the sessions in which tests try what a role may do; nothing of it counts as use."""
+
+
+def decisions(story: "Story") -> list[Decision]:
+    """Every decision so far about a request that was made as a role, but for those of an audit."""
     found = []
     for line in story.cloud.emulator.iam_log.read_text().splitlines():
         entry = json.loads(line)
-        role_name = re.fullmatch(r"arn:aws:sts::\d+:assumed-role/([^/]+)/.+", entry["principal"])
-        if role_name:
-            found.append(Decision(role_name[1], entry["action"], entry["resource"], entry["decision"]))
+        session = re.fullmatch(r"arn:aws:sts::\d+:assumed-role/([^/]+)/(.+)", entry["principal"])
+        if session and session[2] != AUDIT:
+            found.append(Decision(session[1], entry["action"], entry["resource"], entry["decision"]))
     return found
 
 
@@ -79,7 +85,7 @@ def unused(grants: Iterable[Grant], made: Iterable[Decision]) -> list[Grant]:
     )
 
 
-def _role(story: Story, resource: dict[str, Any], template: dict[str, Any] | str) -> Role:
+def _role(story: "Story", resource: dict[str, Any], template: dict[str, Any] | str) -> Role:
     parsed = json.loads(template) if isinstance(template, str) else template
     metadata = parsed["Resources"][resource["LogicalResourceId"]].get("Metadata", {})
     name = resource["PhysicalResourceId"]

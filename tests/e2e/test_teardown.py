@@ -1,10 +1,12 @@
-"""The end of the deployment; it runs last."""
+"""The end of the deployment, and what its roles have used until then; it runs last."""
 
 from tests.e2e.conftest import Story
+from tests.e2e.grants import Role, decisions, unused
 
 
-def test_destroy_leaves_nothing(story: Story) -> None:
+def test_destroy_leaves_nothing(story: Story, roles: dict[str, Role]) -> None:
     """`cdk destroy` removes every resource that was deployed, and nothing of what Airflow's bucket held before."""
+    assert roles, "they must be looked at while they are there"
     with story.steps.step("cdk destroy"):
         story.cloud.cdk(story.choice.app).run("destroy", "local/**", "--force")
     account = story.cloud.account
@@ -26,3 +28,23 @@ def test_destroy_leaves_nothing(story: Story) -> None:
     assert [
         item["Key"] for item in account.client("s3").list_objects_v2(Bucket="local-airflow").get("Contents", [])
     ] == []
+
+
+def test_no_role_was_denied_anything(story: Story, roles: dict[str, Role]) -> None:
+    """Deployments, green, red and stopped runs, and the teardown got by with what was granted."""
+    names = {role.name for role in roles.values()}
+
+    assert [found for found in decisions(story) if found.role_name in names and found.answer != "Allow"] == []
+
+
+def test_every_grant_is_used_or_explained(story: Story, roles: dict[str, Role]) -> None:
+    """A permission that nothing made use of has a reason in the template, beside the role."""
+    made = decisions(story)
+    without_reason = [
+        (role.logical_id, grant.action, grant.resource)
+        for role in roles.values()
+        for grant in unused(role.grants, made)
+        if grant.action not in role.reasons
+    ]
+
+    assert without_reason == []
