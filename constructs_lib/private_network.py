@@ -25,6 +25,11 @@ _ENDPOINTS = {
 }
 
 
+def interface_endpoint_count(credentials_services: Sequence[str]) -> int:
+    """How many interface endpoints a network has whose projects' credentials come from these services; each is paid for."""
+    return len(_ENDPOINTS_OF_EVERY_TASK) + len(credentials_services)
+
+
 class PrivateNetwork(Construct):
     """
     Defines a VPC of private subnets with no way to the internet, and the endpoints that a task needs.
