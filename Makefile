@@ -51,6 +51,10 @@ lock: $(VENV)/.installed ## Compile all *requirements.in into locked *requiremen
 demo: setup ## The main job on this machine, no account: PROJECT=/path/to/dbt/project KEEP=1 RAW_SQL=file
 	@$(BIN)/python -m local_cloud demo $(if $(PROJECT),--project "$(PROJECT)") $(if $(RAW_SQL),--raw-sql "$(RAW_SQL)") $(if $(KEEP),--keep)
 
+.PHONY: screenshots
+screenshots: setup ## Take the pictures of Airflow in docs/ anew, in a real browser (chromium)
+	@$(BIN)/python -m local_cloud.screenshots
+
 .PHONY: demo-stop
 demo-stop: setup ## End what `make demo KEEP=1` left running
 	@$(BIN)/python -m local_cloud stop
@@ -90,9 +94,9 @@ unit: setup ## Unit tests, template assertions and snapshots
 	@$(BIN)/python -m pytest -q --numprocesses 2 tests/unit
 
 .PHONY: test-local-cloud
-test-local-cloud: setup ## The emulator and the Redshift stand-in, each alone
+test-local-cloud: setup ## The emulator and the Redshift stand-in, each alone, and the runner on the stand-in
 	@$(BIN)/python -m local_cloud prepare
-	@$(BIN)/python -m pytest -q tests/local_cloud
+	@$(BIN)/python -m pytest -q tests/local_cloud tests/runner
 
 .PHONY: test-airflow
 test-airflow: setup ## The DAG on a real Airflow 3 and a real Airflow 2, with a stand-in for ECS
@@ -132,6 +136,16 @@ snapshots: setup ## Accept the templates as they are now into tests/snapshots
 .PHONY: diff
 diff: setup ## What this work tree changes against the reviewed snapshots, without AWS
 	@$(BIN)/python -m stacks.diff
+
+.PHONY: preflight
+preflight: setup ## Look whether an account is as its settings say, before the first deploy: ENV=dev
+	@test -n "$(ENV)" || { echo 'name the environment: make preflight ENV=dev'; exit 2; }
+	@PYTHONPATH=container $(BIN)/python -m preflight '$(ENV)'
+
+.PHONY: cost
+cost: setup ## What one environment costs, from its settings and AWS's list prices: ENV=live MINUTES=10
+	@test -n "$(ENV)" || { echo 'name the environment: make cost ENV=live'; exit 2; }
+	@$(BIN)/python -m stacks.costs "$(ENV)" $(if $(MINUTES),--minutes-per-run $(MINUTES))
 
 .PHONY: cost
 cost: setup ## What one environment costs, from its settings and AWS's list prices: ENV=live MINUTES=10
