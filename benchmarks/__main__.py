@@ -52,8 +52,11 @@ def _measure(figures: list[Figure], *, repeat: int) -> None:
     with Steps() as steps, BenchCloud(steps) as cloud:
         bench = Bench(cloud, steps, repeat=repeat)
         for figure in figures:
-            measured = list(figure.measure(bench))
-            write_results(RESULTS_FILE, measured)
+            measured: list[Result] = []
+            for result in figure.measure(bench):
+                measured.append(result)
+                # At once: who stops a long one keeps what it has.
+                write_results(RESULTS_FILE, measured)
             steps.console.print(_table(measured))
             results += measured
         steps.console.print(_table(results))

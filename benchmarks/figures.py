@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from benchmarks import airflow
 from benchmarks.cloud import FOLDER, BenchCloud
 from benchmarks.images import Project, build_article_image, build_product_image, unpacked_bytes
 from benchmarks.measure import Result, compare
@@ -197,6 +198,13 @@ def _moved_bytes(before: Mapping[str, Any], after: Mapping[str, Any]) -> int:
     return int(layers + after["config"]["size"] + after["size"])
 
 
+def _airflow(models: int) -> Figure:
+    def measure(bench: Bench) -> Iterator[Result]:
+        yield from airflow.measure(models, repeat=bench.repeat, steps=bench.steps)
+
+    return Figure(names=airflow.names(models), measure=measure)
+
+
 FIGURES = (
     _image_sizes(),
     _first_query(),
@@ -205,4 +213,5 @@ FIGURES = (
     _pipeline("500", "half_vcpu", HALF_VCPU),
     _pipeline("500", "full_speed", FULL_SPEED),
     _peak_memory_2000(),
+    *(_airflow(models) for models in airflow.SIZES),
 )

@@ -306,7 +306,8 @@ class LocalAirflow:
         (installed,) = self._venv.glob("lib/python*/site-packages/apache_airflow-*.dist-info")
         return int(installed.name.removeprefix("apache_airflow-").partition(".")[0])
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """The environment of all parts of this Airflow; raises FileNotFoundError before the first start."""
         settings = self._settings()
         port = settings["port"]
         environment = {
@@ -372,7 +373,7 @@ class LocalAirflow:
                 self.dags_folder,
                 self._mirror_file,
             ],
-            environment=self._environment(),
+            environment=self.environment(),
             log_file=self._folder / "logs" / "dag-folder-sync.log",
         )
 
@@ -382,7 +383,7 @@ class LocalAirflow:
         with log_file.open("ab") as log:
             result = subprocess.run(
                 [self._venv / "bin" / "airflow", "db", "migrate"],
-                env=self._environment(),
+                env=self.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -395,7 +396,7 @@ class LocalAirflow:
         self._processes.start(
             name,
             [self._venv / "bin" / "airflow", *arguments],
-            environment=self._environment(),
+            environment=self.environment(),
             log_file=self._folder / "logs" / f"{name}.log",
         )
 

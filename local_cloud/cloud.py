@@ -4,7 +4,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
@@ -22,7 +22,13 @@ from local_cloud.redshift_stand_in import RedshiftStandIn
 from local_cloud.venvs import install_venv
 
 DEFAULT_FOLDER = REPOSITORY_ROOT / ".local-cloud"
-VENVS = {"emulator": "the AWS emulator", "airflow-3": "Airflow 3", "airflow-2": "Airflow 2"}
+VENVS = {
+    "emulator": "the AWS emulator",
+    "airflow-3": "Airflow 3",
+    "airflow-2": "Airflow 2",
+    "airflow-cosmos": "Airflow 3 with Astronomer Cosmos",
+    "screenshots": "what drives a browser",
+}
 GLUE_CONNECTION_NAME = "warehouse"
 _CA_FILE_IN_CONTAINER = "/etc/warehouse-ca.pem"
 
@@ -34,10 +40,12 @@ class LocalCloud:
     Use it as a context manager: whatever happens inside, nothing is left running after it unless `keep()` was called.
     """
 
-    def __init__(self, folder: Path = DEFAULT_FOLDER, *, steps: Steps, airflow_major: int = 3) -> None:
+    def __init__(
+        self, folder: Path = DEFAULT_FOLDER, *, steps: Steps, airflow_major: int = 3, airflow_venv: str | None = None
+    ) -> None:
         self.folder = folder
         self._steps = steps
-        self._airflow_major = airflow_major
+        self._airflow_venv = airflow_venv or f"airflow-{airflow_major}"
         self._kept = False
         self.engine: ContainerEngine
         self.emulator: Emulator
@@ -65,7 +73,7 @@ class LocalCloud:
                 [
                     pool.submit(self._prepare_engine),
                     pool.submit(self.install_venv, "emulator"),
-                    pool.submit(self.install_venv, f"airflow-{self._airflow_major}"),
+                    pool.submit(self.install_venv, self._airflow_venv),
                 ]
             )
 
@@ -112,6 +120,10 @@ class LocalCloud:
         temporary.mkdir(parents=True, exist_ok=True)
         environment["TMPDIR"] = str(temporary)
         return environment
+
+    def airflow_environment(self) -> Mapping[str, str]:
+        """What Airflow's processes get besides; for those who need another Airflow than a demo. The warehouse is up."""
+        return {}
 
     def cdk(self, app: Sequence[str] = ("python", "app.py")) -> CdkCli:
         """The CDK CLI for this account and `app`."""
@@ -163,10 +175,10 @@ class LocalCloud:
         shutil.rmtree(self.folder / "airflow", ignore_errors=True)
         self.airflow = LocalAirflow(
             self.folder / "airflow",
-            venv=self.folder / f"venvs/airflow-{self._airflow_major}",
+            venv=self.folder / "venvs" / self._airflow_venv,
             dags_bucket=settings.dags_bucket,
             dags_prefix=settings.dags_prefix,
-            aws_environment=aws_environment,
+            aws_environment={**aws_environment, **self.airflow_environment()},
         )
 
     def _stop_leftovers(self) -> None:

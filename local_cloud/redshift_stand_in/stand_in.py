@@ -104,6 +104,11 @@ class RedshiftStandIn:
         return self._connection().port
 
     @property
+    def postgres_port(self) -> int:
+        """The port of the PostgreSQL behind the bridge, without TLS."""
+        return self._connection().postgres_port
+
+    @property
     def password(self) -> str:
         """The password of `user`: full of characters that break careless code."""
         return self._connection().password
