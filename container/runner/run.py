@@ -128,21 +128,21 @@ class Run:
 
     def _build(self, loading: Future[None]) -> None:
         settings, deployment, spec = self._settings, self._settings.deployment, self._spec
-        warehouse = credentials_source(deployment.credentials).fetch()
-        if warehouse.password is not None:
-            SCRUBBER.hide(warehouse.password)
-        environment = profile_environment(warehouse, environment=deployment.environment, schema=deployment.schema)
-        os.environ.update(environment)
         scratch = settings.scratch_folder
-        write_profile(scratch / "profiles", warehouse=warehouse, target=deployment.environment)
         target_folder = scratch / "target"
-        cache = ParseCache(self._store, self._cache_key(warehouse), target_folder)
-        cache.fetch()
-        loading.result()
+        # On a small container the import takes longer than a stop may: the end of the record must not wait for it.
+        with self._endings.interruptible():
+            warehouse = credentials_source(deployment.credentials).fetch()
+            if warehouse.password is not None:
+                SCRUBBER.hide(warehouse.password)
+            environment = profile_environment(warehouse, environment=deployment.environment, schema=deployment.schema)
+            os.environ.update(environment)
+            write_profile(scratch / "profiles", warehouse=warehouse, target=deployment.environment)
+            cache = ParseCache(self._store, self._cache_key(warehouse), target_folder)
+            cache.fetch()
+            loading.result()
         # A dependency of dbt has added a handler to the root logger meanwhile.
         log.configure()
-        if self._endings.reason:
-            raise KeyboardInterrupt
         assert self._record is not None and self._ledger is not None  # noqa: S101, PT018 - set by _begin
         record = self._record
         events = EventReader()

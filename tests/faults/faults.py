@@ -15,6 +15,8 @@ _POLL_WAREHOUSE_SECONDS = 0.1
 """Each look opens a session, which must not take the machine from what is tried on it."""
 LONG_QUERY_SECONDS = 60.0
 SHORT_QUERY_SECONDS = 0.4
+ENDLESS_QUERY_SECONDS = 3600.0
+"""Longer than any attempt may take, also a twelfth of it: an attempt that waits for such a query's locks is found."""
 
 
 @dataclass
@@ -253,6 +255,13 @@ def random_moment(source: random.Random, *, fault: str, is_cold: bool) -> Moment
     anchor = source.choices(("start", "build", "commit", "docs", "end"), weights=(15, 30, 35, 10, 10))[0]
     longest = {"start": 6.0 if is_cold else 2.5, "build": 4.0, "commit": 0.25, "docs": 0.8, "end": 0.8}[anchor]
     return Moment(anchor=anchor, commits=source.randint(1, 15), seconds=source.uniform(0.0, longest))
+
+
+def query_seconds(fault: str | None) -> float:
+    """How long the slowest model's query takes in an attempt with this fault."""
+    if fault is None:
+        return 0.0
+    return {LONG_QUERY: LONG_QUERY_SECONDS, KILLED_IN_LONG_QUERY: ENDLESS_QUERY_SECONDS}.get(fault, SHORT_QUERY_SECONDS)
 
 
 def count_builds(machine: Machine) -> int:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -226,9 +226,16 @@ class Machine:
             proxy.cut()
 
     def start_attempt(
-        self, run_id: str, number: int, *, spec: Mapping[str, Any], stop_timeout_seconds: int, is_cold: bool
+        self,
+        run_id: str,
+        number: int,
+        *,
+        spec: Mapping[str, Any],
+        stop_timeout_seconds: int,
+        is_cold: bool,
+        command: Sequence[str] = (sys.executable, "-m", "runner"),
     ) -> Attempt:
-        """Start a runner: a new interpreter if `is_cold`, else a fork of one that has imported dbt."""
+        """Start a runner: `command` in a new interpreter if `is_cold`, else a fork of one that has imported dbt."""
         scratch = self.folder / "scratch" / f"{run_id}-{number}"
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
@@ -263,7 +270,7 @@ class Machine:
         if is_cold:
             with log.open("ab") as output:
                 process: RunningAttempt = subprocess.Popen(
-                    [sys.executable, "-m", "runner"],
+                    command,
                     cwd=scratch,
                     env=environment,
                     stdin=subprocess.DEVNULL,

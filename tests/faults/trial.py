@@ -21,14 +21,12 @@ from tests.faults.checks import (
 )
 from tests.faults.faults import (
     FAULTS,
-    IN_LONG_QUERIES,
     KILLED_IN_LONG_QUERY,
-    LONG_QUERY_SECONDS,
-    SHORT_QUERY_SECONDS,
     Context,
     Done,
     Moment,
     count_builds,
+    query_seconds,
     random_moment,
 )
 from tests.faults.machine import SCHEMA, Attempt, Machine, end_session
@@ -191,7 +189,7 @@ class Trial:
 
     def _attempt(self, number: int, fault: str | None, moment: Moment | None) -> None:
         machine, plan = self._machine, self._plan
-        machine.set_pace(LONG_QUERY_SECONDS if fault in IN_LONG_QUERIES else SHORT_QUERY_SECONDS if fault else 0.0)
+        machine.set_pace(query_seconds(fault))
         before = machine.objects(f"runs/{self._run_id}/")
         builds_before = self._last_build()
         attempt = machine.start_attempt(
