@@ -23,7 +23,8 @@ from tests.e2e.night_app import NAME
 
 _APP = ("python", "-m", "tests.e2e.night_app")
 _RUNBOOK = "https://example.com/runbook#"
-_SECONDS_TO_RING = 150.0
+_SECONDS_TO_RING = 300.0
+_SECONDS_TO_RUN = 900.0
 
 
 class Night:
@@ -159,7 +160,7 @@ def hanging_run(night: Night) -> Iterator[Attempt]:
     night.cloud.warehouse.run_sql("update raw_bookshop.reviews set loaded_at = loaded_at - interval '30 days'")
     with locked_table(night):
         night.fire("Starts the run")
-        attempt = wait_for(night.begun, "a scheduled run begins", timeout_seconds=240)
+        attempt = wait_for(night.begun, "a scheduled run begins", timeout_seconds=_SECONDS_TO_RUN)
         # Before the run is due: whoever started a container since, it would be one.
         night.run_by_hand()
         night.fire("Tells the guard that a run is due")
@@ -225,7 +226,7 @@ def test_guard_stops_what_outlived_its_deadline(night: Night, hanging_run: Attem
     night.fire("Looks at the containers that run", deadline_seconds=-180)
 
     assert f"{_RUNBOOK}a-container-outlived-its-deadline" in night.hear("without ending itself", '"ALARM"')
-    wait_for(lambda: not night.tasks(), "both containers are gone", timeout_seconds=180)
+    wait_for(lambda: not night.tasks(), "both containers are gone", timeout_seconds=_SECONDS_TO_RUN)
     ended = night.records.attempt(hanging_run.start["run_id"])
     assert ended is not None and ended.end is not None  # noqa: PT018 - one promise
     assert (ended.start["attempt"], ended.end["outcome"]) == (1, "interrupted")
@@ -255,7 +256,7 @@ def resumed_run(night: Night, hanging_run: Attempt) -> Attempt:
             attempt = night.begun()
             return attempt if attempt and attempt.prefix != first else None
 
-        attempt = wait_for(another, "another scheduled run begins", timeout_seconds=240)
+        attempt = wait_for(another, "another scheduled run begins", timeout_seconds=_SECONDS_TO_RUN)
         (task,) = night.tasks()
         night.cloud.engine.run("kill", f"ecs-{task['taskArn'].rpartition('/')[2]}-dbt")
         released.set()
@@ -265,7 +266,7 @@ def resumed_run(night: Night, hanging_run: Attempt) -> Attempt:
         last = night.records.attempt(run_id)
         return last if last and last.start["attempt"] > 1 and last.end else None
 
-    return wait_for(ended, "a second attempt ends", timeout_seconds=240)
+    return wait_for(ended, "a second attempt ends", timeout_seconds=_SECONDS_TO_RUN)
 
 
 def test_run_that_lost_its_container_goes_on(night: Night, resumed_run: Attempt) -> None:
