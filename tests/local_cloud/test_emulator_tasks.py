@@ -255,6 +255,17 @@ def test_task_ends_when_its_memory_is_used_up(tasks: Tasks) -> None:
     assert ("EssentialContainerExited", "Essential container in task exited", 137, reason) == ending(task)
 
 
+def test_launch_may_give_a_container_less_memory(tasks: Tasks) -> None:
+    """The memory of RunTask's override is the container's limit, below that of its task."""
+    # 20 MB: more than the 8 MiB of the container, less than the 64 of the task.
+    script = "x=0123456789; for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21; do x=$x$x; done"
+    overrides = {"containerOverrides": [{"name": "dbt", "command": [script], "memory": 8}]}
+
+    task = tasks.end(tasks.start("", overrides=overrides))
+
+    assert ending(task)[2:] == (137, "OutOfMemoryError: Container killed due to memory usage")
+
+
 def test_stopped_task_stays_listed(tasks: Tasks) -> None:
     """ListTasks finds a task that has ended by its startedBy, under STOPPED and no longer under RUNNING."""
     arn = tasks.start("exit 0", startedBy="somebody")

@@ -4,6 +4,7 @@ import json
 from datetime import datetime, timedelta
 from typing import Any
 
+import boto3
 import pytest
 
 from run_guard import guard
@@ -45,7 +46,7 @@ def _guard(ecs: EcsInMemory, *usual_seconds: float) -> Guard:
 
 def _counted(capsys: pytest.CaptureFixture[str]) -> dict[str, int]:
     """The metrics in what was logged, read as CloudWatch reads them."""
-    found = {}
+    found: dict[str, int] = {}
     for line in map(json.loads, capsys.readouterr().out.splitlines()):
         for directive in line.get("_aws", {}).get("CloudWatchMetrics", []):
             assert directive["Namespace"] == NAMESPACE
@@ -180,7 +181,7 @@ def test_checks_come_by_schedule_and_by_queue(
         "ecs": EcsInMemory(task_of("a", created_at=began, started_at=began)),
         "cloudwatch": CloudWatchInMemory(),
     }
-    monkeypatch.setattr(guard.boto3, "client", clients.__getitem__)
+    monkeypatch.setattr(boto3, "client", clients.__getitem__)
 
     guard.handler({"check": "containers", "project": _PROJECT}, None)
     assert _counted(capsys) == {"ContainersPastDeadline": 1}

@@ -5,6 +5,7 @@ import json
 from datetime import timedelta
 from typing import Any
 
+import boto3
 import pytest
 
 from run_guard import launcher
@@ -162,7 +163,7 @@ def test_run_that_is_over_or_not_ours_is_left(stopped: dict[str, Any]) -> None:
 def test_events_of_scheduler_and_of_ecs_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """One starts a run, the other goes on with one; what is started stands in the function's environment."""
     ecs = EcsInMemory()
-    monkeypatch.setattr(launcher.boto3, "client", {"ecs": ecs}.__getitem__)
+    monkeypatch.setattr(boto3, "client", {"ecs": ecs}.__getitem__)
     monkeypatch.setenv("LAUNCH", json.dumps(dataclasses.asdict(_LAUNCH)))
 
     launcher.handler({"scheduled_at": "2026-11-20T06:00:00Z"}, None)
