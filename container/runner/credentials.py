@@ -21,6 +21,8 @@ from runner.outcome import SettingsError
 DEFAULT_PORT = 5439
 _CONFIG = Config(connect_timeout=5, read_timeout=15, retries={"mode": "standard", "total_max_attempts": 4})
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError"})
+_DECRYPT = "kms:Decrypt"
+_KMS = re.compile(r"\bkms\b|ciphertext|encryption key", re.IGNORECASE)
 _JDBC_URL = re.compile(
     r"jdbc:redshift:(?P<iam>iam:)?//(?P<host>[^:/?;]+)(?::(?P<port>[^/?;]+))?/(?P<database>[^?;]+)(?P<options>[?;].*)?",
     re.DOTALL,
@@ -204,6 +206,8 @@ class RedshiftIam:
     host: str | None = None
     port: int | None = None
     user: str | None = None
+    region: str | None = None
+    """Of the warehouse, if it is not the task's own."""
 
     def fetch(self) -> Warehouse:
         """Return the warehouse; needs GetClusterCredentials, GetClusterCredentialsWithIAM or GetCredentials."""
@@ -217,8 +221,9 @@ class RedshiftIam:
         return self._provisioned(str(self.cluster_identifier))
 
     def _serverless(self, workgroup: str) -> Warehouse:
-        client = boto3.client("redshift-serverless", config=_CONFIG)
-        what = f"Redshift workgroup {workgroup!r}"
+        client = boto3.client("redshift-serverless", region_name=self.region, config=_CONFIG)
+        region = client.meta.region_name
+        what = f"Redshift workgroup {workgroup!r} (arn:aws:redshift-serverless:{region}:*:workgroup/*)"
         _ask(
             lambda: client.get_credentials(workgroupName=workgroup, dbName=self.database),
             "redshift-serverless:GetCredentials",
@@ -240,25 +245,27 @@ class RedshiftIam:
         )
 
     def _provisioned(self, cluster: str) -> Warehouse:
-        client = boto3.client("redshift", config=_CONFIG)
-        what = f"Redshift cluster {cluster!r}"
+        client = boto3.client("redshift", region_name=self.region, config=_CONFIG)
+        what, arn = f"Redshift cluster {cluster!r}", f"arn:aws:redshift:{client.meta.region_name}:*"
         user = self.user
         if user:
             _ask(
                 lambda: client.get_cluster_credentials(DbUser=user, DbName=self.database, ClusterIdentifier=cluster),
                 "redshift:GetClusterCredentials",
-                f"{what} (arn:aws:redshift:{client.meta.region_name}:*:dbuser:{cluster}/{user})",
+                f"{what} ({arn}:dbuser:{cluster}/{user})",
             )
         else:
             _ask(
                 lambda: client.get_cluster_credentials_with_iam(DbName=self.database, ClusterIdentifier=cluster),
                 "redshift:GetClusterCredentialsWithIAM",
-                f"{what} (arn:aws:redshift:{client.meta.region_name}:*:dbname:{cluster}/{self.database})",
+                f"{what} ({arn}:dbname:{cluster}/{self.database})",
             )
         host, port = self.host, self.port
         if not host:
             answer = _ask(
-                lambda: client.describe_clusters(ClusterIdentifier=cluster), "redshift:DescribeClusters", what
+                lambda: client.describe_clusters(ClusterIdentifier=cluster),
+                "redshift:DescribeClusters",
+                f"{what} ({arn}:cluster:{cluster})",
             )
             host, port = _endpoint(what, answer["Clusters"][0].get("Endpoint"), "Address", "Port", port)
         return Warehouse(
@@ -338,6 +345,7 @@ def _with_iam(what: str, target: _JdbcTarget, user: str | None) -> Warehouse:
         host=None if len(labels) == 1 else target.host,
         port=target.port,
         user=user,
+        region=target.region,
     ).fetch()
 
 
@@ -374,7 +382,7 @@ def _decrypted(what: str, encrypted: str) -> str:
         blob = base64.b64decode(encrypted, validate=True)
     except binascii.Error as error:
         raise SettingsError(f"the ENCRYPTED_PASSWORD of {what} is not base64") from error
-    answer = _ask(lambda: client.decrypt(CiphertextBlob=blob), "kms:Decrypt", f"the ENCRYPTED_PASSWORD of {what}")
+    answer = _ask(lambda: client.decrypt(CiphertextBlob=blob), _DECRYPT, f"the ENCRYPTED_PASSWORD of {what}")
     password: str = answer["Plaintext"].decode("utf-8")
     return password
 
@@ -401,6 +409,9 @@ def _ask(call: Callable[[], _Answer], action: str, what: str) -> _Answer:
     except ClientError as error:
         code = error.response["Error"].get("Code", "")
         words = error.response["Error"].get("Message", "")
+        if code in _DENIED and action != _DECRYPT and _KMS.search(words):
+            # The secret may be read, but not its key be used.
+            raise SettingsError(f"the task role lacks {_DECRYPT} on the key of {what}: {words}") from error
         if code in _DENIED:
             raise SettingsError(f"the task role lacks {action} on {what}: {words}") from error
         raise SettingsError(f"{action} on {what} was refused with {code}: {words}") from error

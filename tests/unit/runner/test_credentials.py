@@ -247,6 +247,81 @@ def test_a_missing_permission_is_named(settings: dict[str, Any], operation: str,
     assert message.endswith("is not authorized")
 
 
+@pytest.mark.parametrize(
+    ("warehouse", "operation", "expected"),
+    [
+        (
+            {"cluster_identifier": "shop"},
+            "DescribeClusters",
+            "redshift:DescribeClusters on Redshift cluster 'shop' (arn:aws:redshift:eu-west-1:*:cluster:shop)",
+        ),
+        (
+            {"workgroup_name": "shop"},
+            "GetWorkgroup",
+            (
+                "redshift-serverless:GetWorkgroup on Redshift workgroup 'shop' "
+                "(arn:aws:redshift-serverless:eu-west-1:*:workgroup/*)"
+            ),
+        ),
+    ],
+)
+@pytest.mark.usefixtures("aws")
+def test_a_missing_permission_to_find_the_warehouse_is_named(
+    warehouse: dict[str, str], operation: str, expected: str
+) -> None:
+    """Without a host in the settings the warehouse's address is asked for, which is a permission of its own."""
+    answers = {"GetCredentials": {}, "GetClusterCredentialsWithIAM": {}, operation: denied(operation)}
+    with aws_answers(answers), pytest.raises(SettingsError) as raised:
+        fetch(kind="redshift_iam", database="d", **warehouse)
+
+    assert str(raised.value).startswith(f"the task role lacks {expected}: ")
+
+
+@pytest.mark.parametrize(
+    ("settings", "operation", "words"),
+    [
+        ({"kind": "secret", "secret_arn": "dbt"}, "GetSecretValue", "Access to KMS is not allowed"),
+        (
+            {"kind": "ssm_parameters", "path": "/dbt/"},
+            "GetParametersByPath",
+            "The ciphertext refers to a customer master key that does not exist, or you are not allowed to access it",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("aws")
+def test_a_missing_permission_on_the_key_is_not_taken_for_one_on_the_secret(
+    settings: dict[str, str], operation: str, words: str
+) -> None:
+    """AWS refuses the reading though the role may read: the key of one's own is what is missing."""
+    refused = ClientError({"Error": {"Code": "AccessDeniedException", "Message": words}}, operation)
+    with aws_answers({operation: refused}), pytest.raises(SettingsError) as raised:
+        fetch(**settings)
+
+    assert str(raised.value).startswith("the task role lacks kms:Decrypt on the key of ")
+
+
+@pytest.mark.usefixtures("aws")
+def test_the_region_in_an_iam_url_is_the_clusters() -> None:
+    """`cluster:region` may name another region than the task's; it is asked there, and dbt-redshift too."""
+    regions: list[str] = []
+    real = boto3.client
+
+    def client(service: str, **options: Any) -> object:  # noqa: ANN401 - whatever boto3 takes
+        made = real(service, **options)
+        regions.append(made.meta.region_name)
+        return made
+
+    settings = glue_connection({"JDBC_CONNECTION_URL": "jdbc:redshift:iam://shop:us-east-2/analytics"})
+    answers = {
+        "GetClusterCredentialsWithIAM": {},
+        "DescribeClusters": {"Clusters": [{"Endpoint": {"Address": HOST, "Port": 5439}}]},
+    }
+    with aws_answers(answers), patch("boto3.client", client):
+        warehouse = fetch(**settings)
+
+    assert (regions, warehouse.region) == (["eu-west-1", "us-east-2"], "us-east-2")
+
+
 @pytest.mark.usefixtures("aws")
 def test_a_missing_permission_to_decrypt_is_named() -> None:
     """An encrypted password needs kms:Decrypt too."""
