@@ -348,3 +348,17 @@ def test_rejects_a_machine_without_postgres_where_it_may_not_install_it(
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     with pytest.raises(StandInError, match="install it as root: apt-get install postgresql"):
         RedshiftStandIn(tmp_path / "folder").start()
+
+
+def test_a_user_sees_its_own_sessions_and_may_end_them(stand_in: RedshiftStandIn) -> None:
+    """As in Redshift's sys_session_history, and with the id that pg_terminate_backend takes."""
+    with _connect(stand_in) as other, _connect(stand_in) as own:
+        (pid,) = other.cursor().execute("select pg_backend_pid()").fetchall()[0]
+        seen = own.cursor().execute("select session_id from sys_session_history where trim(status) = 'active'")
+        sessions = {session for (session,) in seen.fetchall()}
+        own.cursor().execute(f"select pg_terminate_backend({pid})")
+
+        ours = stand_in.query("select pid from pg_stat_activity where usename = 'dbt'")
+        assert pid in sessions
+        assert _wait_until(lambda: (pid,) not in stand_in.query("select pid from pg_stat_activity"))
+        assert sessions <= {session for (session,) in ours} | {pid}
