@@ -111,10 +111,15 @@ class Night:
         return wait_for(look, f"an alert says {words}, but {self.heard}", timeout_seconds=_SECONDS_TO_RING)
 
     def begun(self) -> Attempt | None:
-        """The last attempt of the last scheduled run, once a model of it has begun."""
+        """The last attempt of the last scheduled run, once its build has begun."""
         runs = sorted({key.split("/")[2] for key in self.records.keys(f"{self.project}/runs/scheduled-")})
         attempt = self.records.attempt(runs[-1]) if runs else None
-        return attempt if attempt and any(event["type"] == "node_started" for event in attempt.events) else None
+        return (
+            attempt
+            if attempt
+            and any((event["type"], event.get("step")) == ("node_started", "build") for event in attempt.events)
+            else None
+        )
 
     def _outputs(self, stack_name: str) -> dict[str, str]:
         (stack,) = self.client("cloudformation").describe_stacks(StackName=stack_name)["Stacks"]
@@ -131,14 +136,14 @@ def night(story: Story) -> Iterator[Night]:
 
 
 @contextlib.contextmanager
-def locked_table(night: Night) -> Iterator[threading.Event]:
-    """A table of the sources that nobody can read until the block ends or the event is set: a run that needs it hangs."""
+def warehouse_that_hangs(night: Night) -> Iterator[threading.Event]:
+    """Nobody can make a table or a view until the block ends or the event is set: sources are read, and the build hangs."""
     warehouse = night.cloud.warehouse
     released, locked = threading.Event(), threading.Event()
 
     def hold() -> None:
         with warehouse._admin_cursor() as cursor:
-            cursor.execute("begin; lock table raw_bookshop.order_items in access exclusive mode")
+            cursor.execute("begin; lock table pg_catalog.pg_class in share mode")
             locked.set()
             released.wait()
             with contextlib.suppress(psycopg2.Error):
@@ -158,7 +163,7 @@ def locked_table(night: Night) -> Iterator[threading.Event]:
 def hanging_run(night: Night) -> Iterator[Attempt]:
     """A run that Scheduler started, which hangs, with old sources, and a second container that a person started beside it."""
     night.cloud.warehouse.run_sql("update raw_bookshop.reviews set loaded_at = loaded_at - interval '30 days'")
-    with locked_table(night):
+    with warehouse_that_hangs(night):
         night.fire("Starts the run")
         attempt = wait_for(night.begun, "a scheduled run begins", timeout_seconds=_SECONDS_TO_RUN)
         # Before the run is due: whoever started a container since, it would be one.
@@ -248,7 +253,7 @@ def test_alarm_of_stale_sources_rings(night: Night, hanging_run: Attempt) -> Non
 @pytest.fixture(scope="module")
 def resumed_run(night: Night, hanging_run: Attempt) -> Attempt:
     """A run whose container is killed in the middle, as an interruption of Fargate Spot does that comes too fast."""
-    with locked_table(night) as released:
+    with warehouse_that_hangs(night) as released:
         first = hanging_run.prefix
         night.fire("Starts the run")
 
