@@ -280,17 +280,17 @@ def test_finds_nothing_where_nothing_is_wrong(attempt: Seen) -> None:
             "attempt 1 has changed runs/seed-1/attempts/0001/start.json",
         ),
         (
-            replace(UNDISTURBED, written_at=dict.fromkeys(UNDISTURBED.objects, BEGAN + 3.5)),
-            "was 3.5 s old when S3 took it",
+            replace(UNDISTURBED, written_at=dict.fromkeys(UNDISTURBED.objects, BEGAN + 4.5)),
+            "was 4.5 s old when S3 took it",
         ),
         (
             seen(
                 record({SEED: ALL_WELL[SEED]}, outcome=None),
-                done=replace(KILLED, killed_at=BEGAN + 6),
+                done=replace(KILLED, killed_at=BEGAN + 7),
                 exit_code=-9,
                 builds=BUILT[:2],
             ),
-            "model.p.orders was committed 5.0 s before the kill and is not in the record",
+            "model.p.orders was committed 6.0 s before the kill and is not in the record",
         ),
     ],
 )
