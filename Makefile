@@ -87,7 +87,7 @@ lint: setup ## ruff, hadolint, sqlfluff, yamllint, cfn-lint
 types: setup ## mypy --strict
 	@$(STEP) "mypy" $(BIN)/mypy
 	@$(BIN)/python -m local_cloud venv airflow-3
-	@$(STEP) "mypy of the DAGs, with Airflow" $(BIN)/mypy --python-executable .local-cloud/venvs/airflow-3/bin/python dags/dag.py dags/dbt_on_fargate
+	@MYPYPATH=dags:tests/airflow $(STEP) "mypy of the DAGs and their tests, with Airflow" $(BIN)/mypy --follow-imports=silent --python-executable .local-cloud/venvs/airflow-3/bin/python dags/dag.py dags/dbt_on_fargate tests/airflow
 
 .PHONY: unit
 unit: setup ## Unit tests, template assertions and snapshots

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError  # type: ignore[import-untyped]  # no stubs beside Airflow
 from fake_aws import FakeAws
 
 from dbt_on_fargate import aws, explain

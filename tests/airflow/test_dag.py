@@ -221,9 +221,7 @@ def test_rejects_params_that_dbt_would_misread(tmp_path: Path, values: dict[str,
         ({"format_version": 2}, "deployment.json must have format_version 1, got 2"),
     ],
 )
-def test_rejects_a_deployment_that_it_does_not_understand(
-    tmp_path: Path, change: dict[str, object], message: str
-) -> None:
+def test_rejects_a_deployment_that_it_does_not_understand(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     """The import error in Airflow names the field, what it got and what is allowed."""
     with pytest.raises((ValueError, TypeError), match=message):
         dag_of(tmp_path, **change)

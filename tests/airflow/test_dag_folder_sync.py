@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import boto3
+import boto3  # type: ignore[import-untyped]  # no stubs beside Airflow
 import pytest
 from fake_aws import FakeAws
 

@@ -17,7 +17,7 @@ from dbt_on_fargate.operators import DbtNodeOperator, DbtRunOperator, spec_of_in
 try:
     from airflow.sdk.exceptions import TaskDeferred
 except ImportError:
-    from airflow.exceptions import TaskDeferred
+    from airflow.exceptions import TaskDeferred  # type: ignore[no-redef]  # Airflow 2's
 
 RUN_ID = "scheduled__2026-11-22T05:00:00+00:00"
 

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import time
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,7 +22,7 @@ TRY = SimpleNamespace(
 
 
 @pytest.fixture
-def run_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+def run_state(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The states of Airflow's tasks; the run task waits."""
     states = {"run_dbt": "deferred"}
     monkeypatch.setattr(compat, "task_states", lambda **_: dict(states))
@@ -35,7 +34,7 @@ def run_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
 def first_event(trigger: Any) -> Any:  # noqa: ANN401 -- triggers and events of Airflow 2 or 3
     """What the trigger fires first."""
     trigger._task_instance = trigger.task_instance = None
-    type(trigger)._try = property(lambda _: TRY)  # type: ignore[method-assign]  # the triggerer would set it
+    type(trigger)._try = property(lambda _: TRY)  # the triggerer would set it
 
     async def run() -> Any:  # noqa: ANN401 -- see above
         async for event in trigger.run():
@@ -215,7 +214,7 @@ def test_thousand_nodes_share_one_reader(own_aws: FakeAws, run_state: dict[str, 
     async def run_all() -> list[str]:
         async def one(name: str) -> str:
             trigger = node_trigger(name)
-            type(trigger)._try = property(lambda _: TRY)  # type: ignore[method-assign]  # the triggerer would set it
+            type(trigger)._try = property(lambda _: TRY)  # type: ignore[assignment, method-assign]  # the triggerer would set it
             async for event in trigger.run():
                 return outcome(event)
             return "nothing"
