@@ -92,7 +92,7 @@ class LocalAirflow:
         """The address of Airflow's pages; raises FileNotFoundError before the first start."""
         return f"http://127.0.0.1:{self._settings()['port']}"
 
-    def start(self, *, timeout_seconds: float = 120) -> None:
+    def start(self, *, timeout_seconds: float = 300) -> None:
         """
         Start all of Airflow and return as soon as every part of it reports to be healthy.
 
