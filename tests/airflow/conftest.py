@@ -196,7 +196,7 @@ def real_airflow(aws: FakeAws, tmp_path_factory: pytest.TempPathFactory) -> Iter
         aws_environment=aws.environment | {"AIRFLOW_CONN_TEAM_SLACK": slack_connection(aws)},
     )
     try:
-        airflow.start()
+        airflow.start(timeout_seconds=300)
         for dag_id in (DEPLOYMENT["dag_id"], "reads_orders", "reads_mart", "reads_project"):
             airflow.wait_for_dag(dag_id, timeout_seconds=60)
         yield airflow
@@ -248,7 +248,7 @@ class Story:
 
     def end(self) -> str:
         """The state in which the run ended."""
-        return self.airflow.wait_for_run(self.dag_id, self.run_id, timeout_seconds=120)
+        return self.airflow.wait_for_run(self.dag_id, self.run_id, timeout_seconds=240)
 
     def states(self) -> dict[str, str | None]:
         """The states of the run's tasks."""
@@ -285,5 +285,6 @@ def story(real_airflow: LocalAirflow, aws: FakeAws) -> Iterator[Story]:
     told = Story(real_airflow, aws)
     yield told
     aws.refusals.clear()
+    aws.launches_are_answered.set()
     for container in aws.live():
         container.stop_requested.set()

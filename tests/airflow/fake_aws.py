@@ -144,6 +144,9 @@ class FakeAws:
         self.reads = 0
         self.refusals: list[dict[str, Any]] = []
         self.script: Script = lambda _: 0
+        # Cleared where a test needs the moment after a launch of which its launcher has not heard.
+        self.launches_are_answered = threading.Event()
+        self.launches_are_answered.set()
         self._tokens: dict[str, FakeContainer] = {}
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -221,6 +224,7 @@ class FakeAws:
             self.containers.append(container)
             self._tokens[request["clientToken"]] = container
         threading.Thread(target=container.run, args=(self.script,), daemon=True).start()
+        self.launches_are_answered.wait(30)
         return 200, {"tasks": [container.describe()], "failures": []}
 
     def _list(self, bucket: str, query: Mapping[str, str]) -> str:

@@ -1,5 +1,7 @@
 """The DAG on a real Airflow: scheduler, triggerer, worker processes; the containers are scripts that write the run record."""
 
+import os
+import signal
 import time
 from collections.abc import Callable
 
@@ -52,7 +54,7 @@ def hangs(*built: str) -> Callable[[FakeContainer], int]:
     return script
 
 
-def wait_until(condition: Callable[[], bool], timeout_seconds: float = 60) -> None:
+def wait_until(condition: Callable[[], bool], timeout_seconds: float = 120) -> None:
     """Return when the condition holds; a test that waits in vain fails."""
     deadline = time.monotonic() + timeout_seconds
     while not condition():
@@ -346,3 +348,19 @@ def test_killed_part_of_airflow_costs_nothing(story: Story, component: str) -> N
     assert story.end() == "success"
     assert story.states() == GREEN
     assert len(story.containers) == 1
+
+
+def test_worker_that_is_lost_after_the_launch_costs_nothing(story: Story) -> None:
+    """Killed before it hears of its container: the next try finds it, at work or ended, and launches none."""
+    story.aws.script = builds(*ALL_NODES, seconds=3)
+    story.aws.launches_are_answered.clear()
+    story.begin()
+    wait_until(lambda: len(story.containers) == 1)
+    worker = story.airflow.task_instances(story.dag_id, story.run_id)["run_dbt"]["pid"]
+    os.kill(worker, signal.SIGKILL)
+    story.aws.launches_are_answered.set()
+
+    assert story.end() == "success"
+    assert story.states() == GREEN
+    assert len(story.containers) == 1
+    assert story.airflow.task_instances(story.dag_id, story.run_id)["run_dbt"]["try_number"] == 2
