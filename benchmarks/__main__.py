@@ -1,6 +1,7 @@
 """`python -m benchmarks [--only NAME…] [--repeat N]`: measures, prints a table while it goes, writes benchmarks/results.json."""
 
 import argparse
+import os
 import signal
 import sys
 from fnmatch import fnmatchcase
@@ -94,4 +95,10 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_code = main()
+    if exit_code == _EXIT_INTERRUPTED:
+        # jsii's Node process has had the same Ctrl-C, and its farewell at exit would fail with a traceback.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(exit_code)
+    sys.exit(exit_code)
