@@ -8,6 +8,9 @@ from typing import Any
 from playwright.sync_api import Page, sync_playwright
 
 _SIZE = {"width": 1440, "height": 900}
+# The page asks the API all the time, so what it shows tells when it is ready.
+_DRAWN = {"graph": ".react-flow__node", "grid": "a[href*='/tasks/']"}
+_SECONDS_TO_LOAD = 300
 _SECONDS_TO_DRAW = 8
 
 
@@ -20,8 +23,9 @@ def main(browser_file: str, dag_url: str, folder: Path) -> None:
             args=["--no-sandbox"],
         )
         page = browser.new_page(viewport=_SIZE)
+        page.set_default_timeout(_SECONDS_TO_LOAD * 1000)
         page.goto(dag_url)
-        for view in ("graph", "grid"):
+        for view, drawn in _DRAWN.items():
             # Where Airflow's page keeps what a person chose last.
             page.evaluate("view => localStorage.setItem('default_dag_view', JSON.stringify(view))", view)
             page.evaluate(
@@ -29,7 +33,7 @@ def main(browser_file: str, dag_url: str, folder: Path) -> None:
                 [f"{dag_url.rpartition('/')[2]}/open-groups", _groups(page, dag_url)],
             )
             page.goto(f"{dag_url}/runs/{_newest_run(page, dag_url)}")
-            page.wait_for_load_state("networkidle")
+            page.wait_for_selector(drawn, timeout=_SECONDS_TO_LOAD * 1000)
             page.wait_for_timeout(_SECONDS_TO_DRAW * 1000)
             page.screenshot(path=folder / f"airflow-{view}.png")
         browser.close()
