@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -304,7 +304,7 @@ def test_a_missing_permission_on_the_key_is_not_taken_for_one_on_the_secret(
 def test_the_region_in_an_iam_url_is_the_clusters() -> None:
     """`cluster:region` may name another region than the task's; it is asked there, and dbt-redshift too."""
     regions: list[str] = []
-    real = boto3.client
+    real: Callable[..., Any] = boto3.client
 
     def client(service: str, **options: Any) -> object:  # noqa: ANN401 - whatever boto3 takes
         made = real(service, **options)
