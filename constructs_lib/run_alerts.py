@@ -2,11 +2,11 @@
 
 from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_events as events
-from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
+from constructs_lib.alert_rule import alert_rule
 from constructs_lib.dbt_task import CONTAINER_NAME
 
 
@@ -76,11 +76,14 @@ class RunAlerts(Construct):
     def _define_rule(
         self, rule_id: str, *, label: str, description: str, detail: dict[str, object], message: str, section: str
     ) -> None:
-        text = f"{message} What to do: {self._runbook_url}#{section}"
-        self.rules[label] = events.Rule(
+        self.rules[label] = alert_rule(
             self,
             rule_id,
             description=description,
-            event_pattern=events.EventPattern(source=["aws.ecs"], detail_type=["ECS Task State Change"], detail=detail),
-            targets=[targets.SnsTopic(self._topic, message=events.RuleTargetInput.from_text(text))],
+            source=["aws.ecs"],
+            detail_type=["ECS Task State Change"],
+            detail=detail,
+            message=message,
+            what_to_do=f"{self._runbook_url}#{section}",
+            topic=self._topic,
         )

@@ -13,6 +13,7 @@ from constructs import Construct
 from constructs_lib.airflow_files import AirflowFiles
 from constructs_lib.alert_topic import AlertTopic
 from constructs_lib.artifacts_bucket import ArtifactsBucket
+from constructs_lib.image_alerts import ImageAlerts
 from constructs_lib.image_registry import ImageRegistry
 from constructs_lib.private_network import PrivateNetwork
 from constructs_lib.repository import REPOSITORY
@@ -54,6 +55,14 @@ class EnvironmentStack(cdk.Stack):
         ).bucket
         self._cluster = self._define_cluster()
         self._alert_topic = AlertTopic(self, "Alerts", emails=settings.alert_emails).topic
+        ImageAlerts(
+            self,
+            "ImageAlerts",
+            environment_name=settings.name,
+            repository_prefix=names.repository_prefix(settings.name),
+            topic=self._alert_topic,
+            runbook_url=settings.runbook_url,
+        )
         self._guard = RunGuard(
             self,
             "Guard",

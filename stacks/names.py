@@ -20,9 +20,14 @@ def task_family(environment: str, project: str) -> str:
     return project_stack(environment, project)
 
 
+def repository_prefix(environment: str) -> str:
+    """What the names of all registries of an environment begin with."""
+    return f"{environment}/dbt/"
+
+
 def repository(environment: str, project: str) -> str:
     """The registry of a project's images; the CDK CLI pushes there."""
-    return f"{environment}/dbt/{project}"
+    return f"{repository_prefix(environment)}{project}"
 
 
 def publishing_role(environment: str) -> str:

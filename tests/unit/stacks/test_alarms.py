@@ -79,7 +79,7 @@ def test_every_alarm_says_what_to_do(platform: DbtPlatform) -> None:
     texts = _texts(platform)
     sections = _sections((REPOSITORY / "docs" / "runbook.md").read_text())
 
-    assert len(texts) == 10
+    assert len(texts) == 11
     for text in texts:
         _, _, link = text.rpartition(" What to do: ")
         address, _, section = link.partition("#")
@@ -92,6 +92,38 @@ def test_every_alarm_reaches_the_alert_topic(platform: DbtPlatform) -> None:
     for stack in (platform.environment_stack, *platform.project_stacks.values()):
         for alarm in _properties(Template.from_stack(stack), "AWS::CloudWatch::Alarm"):
             assert len(alarm["AlarmActions"]) == 1
+
+
+def test_critical_finding_in_an_image_is_told(platform: DbtPlatform) -> None:
+    """By ECR's own scan, which says a repository's name, or by Inspector's, which says its ARN; of this environment only."""
+    template = Template.from_stack(platform.environment_stack)
+
+    template.has_resource_properties(
+        "AWS::Events::Rule",
+        {
+            "EventPattern": {
+                "source": ["aws.ecr", "aws.inspector2"],
+                "detail-type": ["ECR Image Scan", "Inspector2 Scan"],
+                "detail": {
+                    "repository-name": [
+                        {"prefix": "try/dbt/"},
+                        {"prefix": "arn:aws:ecr:eu-west-1:333333333333:repository/try/dbt/"},
+                    ],
+                    "finding-severity-counts": {"CRITICAL": [{"numeric": [">", 0]}]},
+                },
+            }
+        },
+    )
+
+
+def test_no_rule_of_another_account_may_publish_alerts(platform: DbtPlatform) -> None:
+    """CDK's grant for a rule knows no condition; the topic's policy holds our statement with one, and the one that asks for TLS."""
+    (policy,) = _properties(Template.from_stack(platform.environment_stack), "AWS::SNS::TopicPolicy")
+
+    allowed = [statement for statement in policy["PolicyDocument"]["Statement"] if statement["Effect"] == "Allow"]
+    assert [statement["Condition"] for statement in allowed] == [
+        {"StringEquals": {"aws:SourceAccount": "333333333333"}}
+    ]
 
 
 def test_alarms_of_a_project_look_at_its_own_metrics(template: Template) -> None:

@@ -1,0 +1,56 @@
+"""Tells people when the scan of an image found something critical."""
+
+from aws_cdk import Stack
+from aws_cdk import aws_events as events
+from aws_cdk import aws_sns as sns
+from constructs import Construct
+
+from constructs_lib.alert_rule import alert_rule
+
+
+class ImageAlerts(Construct):
+    """
+    Defines the alert about critical findings in images whose repository's name begins with `repository_prefix`.
+
+    A scan comes after each push. It is ECR's own or, where the account has turned on enhanced scanning, Amazon Inspector's.
+    `topic` must let EventBridge publish by its own policy.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        environment_name: str,
+        repository_prefix: str,
+        topic: sns.ITopic,
+        runbook_url: str,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        repository = events.EventField.from_path("$.detail.repository-name")
+        count = events.EventField.from_path("$.detail.finding-severity-counts.CRITICAL")
+        digest = events.EventField.from_path("$.detail.image-digest")
+        # https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-scanning-enhanced-events.html: Inspector says the ARN.
+        prefix_of_arns = Stack.of(self).format_arn(
+            service="ecr", resource="repository", resource_name=repository_prefix
+        )
+        alert_rule(
+            self,
+            "CriticalFindings",
+            description=f"The scan of an image of {environment_name} found something critical",
+            source=["aws.ecr", "aws.inspector2"],
+            detail_type=["ECR Image Scan", "Inspector2 Scan"],
+            detail={
+                # By prefix: the names of a hundred projects are longer than a pattern may be.
+                "repository-name": [{"prefix": repository_prefix}, {"prefix": prefix_of_arns}],
+                "finding-severity-counts": {"CRITICAL": [{"numeric": [">", 0]}]},
+            },
+            message=(
+                f"The scan of an image in {repository} found vulnerabilities that are rated critical: {count}. Nothing is "
+                f"stopped: the next run of this project in {environment_name} uses the image that was deployed last. "
+                f"Image: {digest}."
+            ),
+            what_to_do=f"{runbook_url}#an-image-has-critical-findings",
+            # As if it were of another stack: CDK would add to its policy that rules of any account may publish.
+            topic=sns.Topic.from_topic_arn(self, "Topic", topic.topic_arn),
+        )
