@@ -74,10 +74,14 @@ class _StepObserver:
 
     def finished(self, result: DbtObject) -> None:
         entry = node_result(result, step=self._step)
-        if self._endings.reason and entry.status is NodeStatus.ERROR:
+        reason = self._endings.reason
+        if reason and entry.status is NodeStatus.ERROR:
             # Its session was ended under it; what the driver says about that is not the cause.
-            message = f"cut off while it ran: {self._endings.reason}"
+            message = f"cut off while it ran: {reason}"
             entry = replace(entry, status=NodeStatus.NOT_RUN, cut_off=True, message=message)
+        elif reason and entry.status is NodeStatus.SKIPPED:
+            # By the stop, too: dbt may still skip what depends on a node that was cut off.
+            entry = replace(entry, status=NodeStatus.NOT_RUN, message=f"not run: {reason}")
         planned = entry.unique_id in self._ledger.planned(self._step)
         if planned or (entry.resource_type == "operation" and (entry.cut_off or entry.status is NodeStatus.ERROR)):
             self._ledger.finished(entry)

@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 SECONDS_FOR_THE_END = 15.0
 
 _MISSING = frozenset({"NoSuchKey", "404", "NotFound"})
-_SECONDS_TO_HEAR_OF_AN_INTERRUPTION = 10.0
 # What stands between the name of a run and the rest, in a record of what a person cleared.
 _CLEARED = ".clear-"
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+=@-]{0,149}")
 
 # The states of a node that leave nothing to wait for in the attempt that reports them.
 _SUCCEEDED = frozenset({"success", "warn"})
+# What the container writes for what it will not come to, a moment before it says how the run ended.
+_NOT_RUN = "not_run"
 
 # The steps that build nodes; the others only test, document or measure them.
 _BUILDING_STEPS = frozenset({"build", "run", "seed", "snapshot"})
@@ -83,8 +84,6 @@ class NodeResult:
     seconds: float
     compiled_path: str | None
     finished_at: datetime
-    # When this process read it, by the clock that `time.monotonic` shows.
-    read_at: float
 
 
 @dataclass
@@ -110,13 +109,14 @@ class Attempt:
         """
         Whether a result of this attempt stands, so that no later attempt of the record replaces it.
 
-        When a run is interrupted, dbt reports the nodes that it was at as errors, and says a moment later that it was interrupted.
+        A node that the end of the run cut off, or that it did not come to, is the next attempt's if the run was interrupted; so is one
+        that had failed before and that nobody has been told of.
         """
         if succeeded(result):
             return True
         if self.is_finished:
             return self.outcome != "interrupted"
-        return time.monotonic() - result.read_at > _SECONDS_TO_HEAR_OF_AN_INTERRUPTION
+        return result.status != _NOT_RUN
 
     @property
     def is_settled(self) -> bool:
@@ -156,7 +156,6 @@ class Attempt:
                     seconds=float(event.get("seconds") or 0.0),
                     compiled_path=event.get("compiled_path"),
                     finished_at=datetime.fromisoformat(event["t"]),
-                    read_at=time.monotonic(),
                 )
             case "run_finished":
                 self.outcome = event["outcome"]

@@ -44,13 +44,29 @@ def test_reads_the_databases_words_of_a_failed_run(own_aws: FakeAws, deployment:
     assert not went_well(end)
 
 
-def test_error_of_an_interrupted_attempt_does_not_stand(own_aws: FakeAws, deployment: Deployment) -> None:
-    """Dbt reports what it was at when it was interrupted as an error; the next attempt builds it."""
+def test_what_a_stop_cut_off_does_not_stand(own_aws: FakeAws, deployment: Deployment) -> None:
+    """What the container was at when it was interrupted is the next attempt's."""
     attempt = example(own_aws, deployment, "interrupted").attempts[1]
 
-    assert attempt.results["model.bookshop.dim_customers"].status == "error"
+    assert attempt.results["model.bookshop.dim_customers"].status == "not_run"
     assert not attempt.is_final(attempt.results["model.bookshop.dim_customers"])
     assert attempt.is_final(attempt.results["model.bookshop.dim_books"])
+
+
+@pytest.mark.parametrize(("status", "stands"), [("error", True), ("fail", True), ("skipped", True), ("not_run", False)])
+def test_failure_stands_while_the_container_is_at_work(
+    own_aws: FakeAws, deployment: Deployment, status: str, stands: bool
+) -> None:
+    """It is told at once; what a run will not come to is told a moment before the run says how it ended."""
+    writer = RecordWriter(own_aws, "run", 1)
+    writer.start("build")
+    writer.plan("model.bookshop.a")
+    writer.finish_node("model.bookshop.a", status)
+    record = open_record(deployment.record_place, "run")
+    record.read_new(look_for_attempts=True)
+    attempt = record.attempts[1]
+
+    assert attempt.is_final(attempt.results["model.bookshop.a"]) is stands
 
 
 def test_killed_attempt_is_unfinished(own_aws: FakeAws, deployment: Deployment) -> None:

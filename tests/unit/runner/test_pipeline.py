@@ -188,6 +188,14 @@ def test_a_node_that_a_stop_cuts_off_is_not_run(tmp_path: Path, how: str) -> Non
     assert told["c"] == (None, "not run: SIGTERM was received")
 
 
+def test_what_dbt_skips_after_a_stop_is_not_run(tmp_path: Path) -> None:
+    """It depends on a node that was cut off, not on one that failed: the next attempt comes to both."""
+    steps = {"build": [("a", "stopped, then error"), ("b", "skipped")]}
+    _, ledger, _ = ran(tmp_path, steps)
+
+    assert statuses(ledger) == {"a": "not_run", "b": "not_run"}
+
+
 def test_an_error_before_the_stop_stays_one(tmp_path: Path) -> None:
     """What the database refused is said, though the run was stopped after it."""
     _, ledger, _ = ran(tmp_path, {"build": [("a", "error"), ("b", "stopped in it")]})
