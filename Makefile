@@ -161,7 +161,7 @@ deploy: setup ## Deploy one environment: ENV=dev
 .PHONY: dags
 dags: setup ## Copy the deployed DAG files of an environment to a folder, to ship them by git: ENV=dev TO=folder
 	@test -n "$(ENV)" -a -n "$(TO)" || { echo 'name the environment and the folder: make dags ENV=dev TO=dags'; exit 2; }
-	@$(BIN)/python -m stacks.dags "$(ENV)" "$(TO)"
+	@$(BIN)/python -m tools.dags "$(ENV)" "$(TO)"
 
 .PHONY: packages
 packages: setup ## Install the dbt packages of a project, so that its image needs no package hub: PROJECT=path

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from stacks.dags import DagsError, copy_dags, main
 from tests.unit.stacks.settings_of_a_stranger import environment
+from tools.dags import DagsError, copy_dags, main
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

@@ -1,0 +1,1 @@
+"""Commands behind the Makefile that are no part of an app."""
