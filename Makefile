@@ -75,13 +75,15 @@ test: check test-local-cloud test-faults-short test-airflow test-e2e ## All test
 check: setup lint types unit ## Lint, types, unit tests and snapshots: a minute or two
 
 .PHONY: lint
-lint: setup ## ruff, hadolint, sqlfluff, yamllint, cfn-lint
+lint: setup ## ruff, hadolint, sqlfluff, yamllint, cfn-lint, Checkov
 	@$(STEP) "ruff" $(BIN)/ruff check .
 	@$(STEP) "ruff format" $(BIN)/ruff format --check .
 	@$(STEP) "hadolint" $(BIN)/hadolint container/Dockerfile
 	@$(STEP) "sqlfluff" $(BIN)/sqlfluff lint --disable-progress-bar projects
 	@$(STEP) "yamllint" $(BIN)/yamllint --strict .
 	@$(STEP) "cfn-lint" $(BIN)/cfn-lint tests/snapshots/*.template.json
+	@$(BIN)/python -m local_cloud venv checkov
+	@$(STEP) "Checkov" .local-cloud/venvs/checkov/bin/checkov --skip-download --quiet --compact --framework cloudformation --directory tests/snapshots
 
 .PHONY: types
 types: setup ## mypy --strict

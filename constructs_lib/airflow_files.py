@@ -10,7 +10,9 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_deployment as s3_deployment
 from constructs import Construct
 
-from constructs_lib.findings import acknowledge, acknowledge_wildcards
+from constructs_lib.cdk_functions import BUCKET_DEPLOYMENT, acknowledge_cdk_function
+from constructs_lib.encryption import LOG_GROUP_FINDINGS, acknowledge_keys_of_aws
+from constructs_lib.findings import acknowledge_wildcards
 
 
 class AirflowFiles(Construct):
@@ -37,6 +39,7 @@ class AirflowFiles(Construct):
         log_group = logs.LogGroup(
             self, "LogGroup", retention=logs.RetentionDays.ONE_MONTH, removal_policy=RemovalPolicy.DESTROY
         )
+        acknowledge_keys_of_aws(log_group, *LOG_GROUP_FINDINGS)
         folders = {"Resource": (folder, sources)}
         for name, its_sources in (siblings or {}).items():
             folders[name] = (str(PurePosixPath(folder).with_name(name)), its_sources)
@@ -57,7 +60,7 @@ class AirflowFiles(Construct):
                 retain_on_delete=False,
             )
             deployment.node.add_dependency(role)
-        self._acknowledge_function()
+        acknowledge_cdk_function(self, BUCKET_DEPLOYMENT)
 
     def _define_role(self, bucket: s3.IBucket, folders: Sequence[str], log_group: logs.LogGroup) -> iam.Role:
         role = iam.Role(
@@ -97,9 +100,3 @@ class AirflowFiles(Construct):
             },
         )
         return role
-
-    def _acknowledge_function(self) -> None:
-        # CDK keeps one such function for all deployments of a stack and gives no access to it.
-        for construct in Stack.of(self).node.children:
-            if construct.node.id.startswith("Custom::CDKBucketDeployment"):
-                acknowledge(construct, {"AwsSolutions-L1": "CDK chooses its function's runtime."})

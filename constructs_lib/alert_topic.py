@@ -8,6 +8,8 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
+from constructs_lib.encryption import acknowledge_keys_of_aws
+
 
 class AlertTopic(Construct):
     """Defines the topic of an environment's alerts; EventBridge rules and CloudWatch alarms of this account may publish."""
@@ -16,6 +18,7 @@ class AlertTopic(Construct):
         super().__init__(scope, construct_id)
 
         self.topic = sns.Topic(self, "Resource", enforce_ssl=True)
+        acknowledge_keys_of_aws(self.topic, "NIST.800.53.R5-SNSEncryptedKMS", "CKV_AWS_26")
         for email in emails:
             self.topic.add_subscription(subscriptions.EmailSubscription(email))
         # grant_publish() knows no condition, and without one any account's rule could publish here.

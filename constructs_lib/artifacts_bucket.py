@@ -4,6 +4,8 @@ from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from constructs_lib.cdk_functions import AUTO_DELETE_OBJECTS, acknowledge_cdk_function
+from constructs_lib.encryption import acknowledge_keys_of_aws
 from constructs_lib.findings import acknowledge
 
 _DAYS_UNTIL_CHEAPER_STORAGE = 60
@@ -42,8 +44,16 @@ class ArtifactsBucket(Construct):
             removal_policy=removal_policy,
             auto_delete_objects=not keeps_data_on_destroy,
         )
+        logging_ends = "This bucket is where access logs go; logging its own would not end."
         acknowledge(
-            access_logs, {"AwsSolutions-S1": "This bucket is where access logs go; logging its own would not end."}
+            access_logs,
+            {
+                "AwsSolutions-S1": logging_ends,
+                "CKV_AWS_18": logging_ends,
+                # https://docs.aws.amazon.com/AmazonS3/latest/userguide/enable-server-access-logging.html
+                "NIST.800.53.R5-S3DefaultEncryptionKMS": "S3 delivers access logs into buckets that S3's own keys encrypt.",
+                "NIST.800.53.R5-S3BucketReplicationEnabled": "Nothing that has to go on without this region needs them.",
+            },
         )
 
         self.bucket = s3.Bucket(
@@ -65,6 +75,16 @@ class ArtifactsBucket(Construct):
             ],
             removal_policy=removal_policy,
             auto_delete_objects=not keeps_data_on_destroy,
+        )
+
+        acknowledge_cdk_function(self, AUTO_DELETE_OBJECTS)
+        acknowledge_keys_of_aws(self.bucket, "NIST.800.53.R5-S3DefaultEncryptionKMS")
+        acknowledge(
+            self.bucket,
+            {
+                "NIST.800.53.R5-S3BucketReplicationEnabled": "Runs make records and docs anew; what they tell of the past is "
+                "kept from mistakes by versions, and is not needed to go on in another region."
+            },
         )
 
     @staticmethod

@@ -10,6 +10,7 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from constructs_lib.encryption import LOG_GROUP_FINDINGS, acknowledge_keys_of_aws
 from constructs_lib.findings import acknowledge, acknowledge_wildcards
 from constructs_lib.task_size import TaskSize
 from constructs_lib.warehouse_credentials import WarehouseCredentials, grant_read
@@ -52,6 +53,7 @@ class DbtTask(Construct):
         super().__init__(scope, construct_id)
 
         self.log_group = logs.LogGroup(self, "LogGroup", retention=log_retention, removal_policy=log_removal_policy)
+        acknowledge_keys_of_aws(self.log_group, *LOG_GROUP_FINDINGS)
         self.execution_role = self._define_role(
             "ExecutionRole", "Starts the container: pulls its image, writes its log"
         )

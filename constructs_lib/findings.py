@@ -1,4 +1,4 @@
-"""How a finding of cdk-nag is accepted: one at a time, beside its resource, with the reason."""
+"""How a finding of cdk-nag or of Checkov is accepted: one at a time, beside its resource, with the reason."""
 
 import json
 from collections.abc import Mapping
@@ -6,10 +6,30 @@ from collections.abc import Mapping
 import aws_cdk as cdk
 from constructs import IConstruct
 
+_CHECKOV = "CKV_"
+
 
 def acknowledge(construct: IConstruct, reasons: Mapping[str, str]) -> None:
-    """Accept the AwsSolutions findings named by the keys of `reasons` for `construct` and everything below it."""
-    _acknowledge(construct, "AwsSolutions", reasons)
+    """
+    Accept the findings named by the keys of `reasons`, spelled as their tool does: "AwsSolutions-S1", "CKV_AWS_18".
+
+    Those of cdk-nag are accepted for `construct` and everything below it, those of Checkov for its own resource: it reads them
+    from the template, where a reviewer does, too. Raises TypeError if `construct` has no resource of its own.
+    """
+    for finding, reason in reasons.items():
+        if finding.startswith(_CHECKOV):
+            _skip_in_checkov(construct, finding, reason)
+        else:
+            _acknowledge(construct, finding.partition("-")[0], {finding: reason})
+
+
+def _skip_in_checkov(construct: IConstruct, finding: str, reason: str) -> None:
+    # https://www.checkov.io/2.Basics/Suppressing%20and%20Skipping%20Policies.html
+    resource = construct if isinstance(construct, cdk.CfnResource) else construct.node.default_child
+    if not isinstance(resource, cdk.CfnResource):
+        raise TypeError(f"{construct.node.path} has no resource of its own, its default child is {resource!r}")
+    skipped = (resource.get_metadata("checkov") or {"skip": []})["skip"]
+    resource.add_metadata("checkov", {"skip": [*skipped, {"id": finding, "comment": reason}]})
 
 
 def acknowledge_template_rules(construct: IConstruct, reasons: Mapping[str, str]) -> None:

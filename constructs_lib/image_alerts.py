@@ -52,5 +52,7 @@ class ImageAlerts(Construct):
             ),
             what_to_do=f"{runbook_url}#an-image-has-critical-findings",
             # As if it were of another stack: CDK would add to its policy that rules of any account may publish.
-            topic=sns.Topic.from_topic_arn(self, "Topic", topic.topic_arn),
+            topic=sns.Topic.from_topic_arn(
+                self, "Topic", Stack.of(self).format_arn(service="sns", resource=topic.topic_name)
+            ),
         )

@@ -7,6 +7,7 @@ from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
+from constructs_lib.encryption import acknowledge_keys_of_aws
 from constructs_lib.findings import acknowledge_wildcards
 from constructs_lib.rare_grants import explain_rare_grants
 
@@ -62,6 +63,8 @@ class ImageRegistry(Construct):
             )
             for repository_id, repository_name in repository_names.items()
         ]
+        for repository in self.repositories:
+            acknowledge_keys_of_aws(repository, "CKV_AWS_136")
         self._define_publishing_role(publishing_role_name)
 
     def _define_publishing_role(self, role_name: str) -> None:

@@ -40,6 +40,7 @@ class Launcher(Construct):
             "Function",
             handler="launcher",
             description=f"Starts the runs of {run_name}",
+            failed_calls="What fails three times is sent to the environment's dead letters, by an on-failure destination.",
             environment={"LAUNCH": Stack.of(self).to_json_string(launch)},
         )
         self.function = launcher.function

@@ -7,6 +7,7 @@ from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
+from constructs_lib.encryption import LOG_GROUP_FINDINGS, acknowledge_keys_of_aws
 from constructs_lib.findings import acknowledge, acknowledge_template_rules
 
 _ENDPOINTS_OF_EVERY_TASK = {
@@ -58,10 +59,16 @@ class PrivateNetwork(Construct):
             # Given, because CDK would otherwise ask AWS for them.
             availability_zones=list(availability_zones),
             nat_gateways=0,
-            # Nothing uses the default security group; closing it would take a Lambda function with rights on security groups.
             restrict_default_security_group=False,
             subnet_configuration=[ec2.SubnetConfiguration(name="Private", subnet_type=ec2.SubnetType.PRIVATE_ISOLATED)],
             gateway_endpoints={"S3": ec2.GatewayVpcEndpointOptions(service=ec2.GatewayVpcEndpointAwsService.S3)},
+        )
+        acknowledge(
+            self.vpc,
+            {
+                "NIST.800.53.R5-VPCDefaultSecurityGroupClosed": "Nothing uses the default security group; closing it would take "
+                "a function with rights on security groups."
+            },
         )
         acknowledge_template_rules(self.vpc, {"W3010": "The zones are settings: nothing is looked up during synth."})
         self._define_endpoints(cidr, credentials_services)
@@ -84,7 +91,11 @@ class PrivateNetwork(Construct):
 
     def _define_flow_logs(self, retention: logs.RetentionDays | None, removal_policy: RemovalPolicy) -> None:
         if retention is None:
-            acknowledge(self.vpc, {"AwsSolutions-VPC7": "The settings say that this environment records no flow logs."})
+            no_flow_logs = "The settings say that this environment records no flow logs."
+            acknowledge(
+                self.vpc, {"AwsSolutions-VPC7": no_flow_logs, "NIST.800.53.R5-VPCFlowLogsEnabled": no_flow_logs}
+            )
             return
         log_group = logs.LogGroup(self, "FlowLogs", retention=retention, removal_policy=removal_policy)
+        acknowledge_keys_of_aws(log_group, *LOG_GROUP_FINDINGS)
         self.vpc.add_flow_log("FlowLog", destination=ec2.FlowLogDestination.to_cloud_watch_logs(log_group))

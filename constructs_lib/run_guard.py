@@ -9,6 +9,7 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from constructs_lib.encryption import acknowledge_keys_of_aws
 from constructs_lib.findings import acknowledge, acknowledge_wildcards
 from constructs_lib.rare_grants import explain_rare_grants
 from constructs_lib.run_guard_function import RunGuardFunction
@@ -48,6 +49,7 @@ class RunGuard(Construct):
             retention_period=Duration.days(14),
         )
         acknowledge(self.dead_letters, {"AwsSolutions-SQS3": "This queue is where dead letters go."})
+        acknowledge_keys_of_aws(self.dead_letters, "CKV_AWS_27")
         self.due_runs = sqs.Queue(
             self,
             "DueRuns",
@@ -60,8 +62,13 @@ class RunGuard(Construct):
             retention_period=Duration.minutes(40),
             dead_letter_queue=sqs.DeadLetterQueue(queue=self.dead_letters, max_receive_count=3),
         )
+        acknowledge_keys_of_aws(self.due_runs, "CKV_AWS_27")
         guard = RunGuardFunction(
-            self, "Function", handler="guard", description=f"Looks after the dbt runs of {environment_name}"
+            self,
+            "Function",
+            handler="guard",
+            description=f"Looks after the dbt runs of {environment_name}",
+            failed_calls="An alarm tells of each; it looks again in five minutes, and the queue of due runs has dead letters.",
         )
         self.function = guard.function
         self._allow(guard, cluster)

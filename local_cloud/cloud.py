@@ -27,6 +27,7 @@ VENVS = {
     "airflow-3": "Airflow 3",
     "airflow-2": "Airflow 2",
     "airflow-cosmos": "Airflow 3 with Astronomer Cosmos",
+    "checkov": "Checkov",
     "screenshots": "what drives a browser",
 }
 GLUE_CONNECTION_NAME = "warehouse"

@@ -7,9 +7,10 @@ from typing import Any
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
-from cdk_nag import AwsSolutionsChecks
+from cdk_nag import AwsSolutionsChecks, NIST80053R5Checks
 from constructs import Construct
 
+from constructs_lib.findings import acknowledge
 from constructs_lib.repository import REPOSITORY
 from constructs_lib.role_path import RolePath
 from constructs_lib.settings_error import SettingsError
@@ -35,6 +36,13 @@ class DbtPlatform(cdk.Stage):
         self._follow_rules_for_roles(settings)
 
     def _follow_rules_for_roles(self, settings: Environment) -> None:
+        acknowledge(
+            self,
+            {
+                "NIST.800.53.R5-IAMNoInlinePolicy": "A role and its policy are one thing here, and go together; a managed policy "
+                "could be attached to others."
+            },
+        )
         if settings.permissions_boundary_arn is not None:
             boundary = iam.ManagedPolicy.from_managed_policy_arn(
                 self.environment_stack, "PermissionsBoundary", settings.permissions_boundary_arn
@@ -52,7 +60,7 @@ def feature_flags() -> dict[str, Any]:
 
 def dbt_app(environments: Sequence[Environment]) -> cdk.App:
     """
-    The app of `environments`, checked against AWS's recommendations when it is synthesized.
+    The app of `environments`, checked against AWS's recommendations and NIST 800-53 when it is synthesized.
 
     Raises `SettingsError` if the environments do not go together or a dbt project does not parse.
     """
@@ -61,7 +69,7 @@ def dbt_app(environments: Sequence[Environment]) -> cdk.App:
     app = cdk.App(context={**feature_flags(), "aws:cdk:disable-creation-stack-traces": True})
     for settings in environments:
         DbtPlatform(app, settings=settings)
-    cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+    cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app), NIST80053R5Checks(app))
     return app
 
 
