@@ -149,11 +149,6 @@ cost: setup ## What one environment costs, from its settings and AWS's list pric
 	@test -n "$(ENV)" || { echo 'name the environment: make cost ENV=live'; exit 2; }
 	@$(BIN)/python -m stacks.costs "$(ENV)" $(if $(MINUTES),--minutes-per-run $(MINUTES))
 
-.PHONY: cost
-cost: setup ## What one environment costs, from its settings and AWS's list prices: ENV=live MINUTES=10
-	@test -n "$(ENV)" || { echo 'name the environment: make cost ENV=live'; exit 2; }
-	@$(BIN)/python -m stacks.costs "$(ENV)" $(if $(MINUTES),--minutes-per-run $(MINUTES))
-
 .PHONY: deploy
 deploy: setup ## Deploy one environment: ENV=dev
 	@test -n "$(ENV)" || { echo 'name the environment: make deploy ENV=dev'; exit 2; }

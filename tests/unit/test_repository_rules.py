@@ -4,6 +4,7 @@ import ast
 import json
 import re
 import tarfile
+from collections import Counter
 from importlib.resources import files
 from pathlib import Path
 
@@ -73,3 +74,10 @@ def test_cdk_json_has_the_recommended_feature_flags() -> None:
         recommended = json.load(file)
 
     assert json.loads((REPOSITORY / "cdk.json").read_text())["context"] == recommended
+
+
+def test_makefile_has_each_target_once() -> None:
+    """Make takes the last of two recipes and only warns."""
+    targets = re.findall(r"^([a-z0-9-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
+
+    assert [target for target, count in Counter(targets).items() if count > 1] == []
