@@ -35,6 +35,8 @@ class Night:
         self.cloud = story.cloud
         self.project = story.choice.settings.project
         self.heard: list[str] = []
+        # Set when the run that hangs may go on.
+        self.is_over = threading.Event()
         app = (*_APP, str(story.project_path))
         self.cdk = self.cloud.cdk(app)
         with story.steps.step("cdk deploy of an environment without Airflow") as step:
@@ -136,10 +138,10 @@ def night(story: Story) -> Iterator[Night]:
 
 
 @contextlib.contextmanager
-def warehouse_that_hangs(night: Night) -> Iterator[threading.Event]:
+def warehouse_that_hangs(night: Night, released: threading.Event) -> Iterator[None]:
     """Nobody can make a table or a view until the block ends or the event is set: sources are read, and the build hangs."""
     warehouse = night.cloud.warehouse
-    released, locked = threading.Event(), threading.Event()
+    locked = threading.Event()
 
     def hold() -> None:
         with warehouse._admin_cursor() as cursor:
@@ -153,7 +155,7 @@ def warehouse_that_hangs(night: Night) -> Iterator[threading.Event]:
     holder.start()
     assert locked.wait(30)
     try:
-        yield released
+        yield
     finally:
         released.set()
         holder.join()
@@ -163,7 +165,7 @@ def warehouse_that_hangs(night: Night) -> Iterator[threading.Event]:
 def hanging_run(night: Night) -> Iterator[Attempt]:
     """A run that Scheduler started, which hangs, with old sources, and a second container that a person started beside it."""
     night.cloud.warehouse.run_sql("update raw_bookshop.reviews set loaded_at = loaded_at - interval '30 days'")
-    with warehouse_that_hangs(night):
+    with warehouse_that_hangs(night, night.is_over):
         night.fire("Starts the run")
         attempt = wait_for(night.begun, "a scheduled run begins", timeout_seconds=_SECONDS_TO_RUN)
         # Before the run is due: whoever started a container since, it would be one.
@@ -253,7 +255,9 @@ def test_alarm_of_stale_sources_rings(night: Night, hanging_run: Attempt) -> Non
 @pytest.fixture(scope="module")
 def resumed_run(night: Night, hanging_run: Attempt) -> Attempt:
     """A run whose container is killed in the middle, as an interruption of Fargate Spot does that comes too fast."""
-    with warehouse_that_hangs(night) as released:
+    night.is_over.set()
+    released = threading.Event()
+    with warehouse_that_hangs(night, released):
         first = hanging_run.prefix
         night.fire("Starts the run")
 
