@@ -5,13 +5,14 @@ from pathlib import PurePosixPath
 
 from aws_cdk import DefaultStackSynthesizer, RemovalPolicy, Stack
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_deployment as s3_deployment
 from constructs import Construct
 
 from constructs_lib.cdk_functions import BUCKET_DEPLOYMENT, acknowledge_cdk_function
-from constructs_lib.encryption import LOG_GROUP_FINDINGS, acknowledge_keys_of_aws
+from constructs_lib.encrypted_log_group import encrypted_log_group
 from constructs_lib.findings import acknowledge_wildcards
 
 
@@ -20,8 +21,7 @@ class AirflowFiles(Construct):
     Defines one folder of Airflow's bucket: kept as `sources` say, and gone when this construct is.
 
     `siblings` are further such folders by name, beside that one. Nothing outside of them is read or written. The function that
-    copies the files is CDK's; its role is ours, because
-    CDK's would get the whole bucket.
+    copies the files is CDK's; its role is ours, because CDK's would get the whole bucket. `encryption_key` encrypts its log.
     """
 
     def __init__(
@@ -32,14 +32,18 @@ class AirflowFiles(Construct):
         bucket_name: str,
         folder: str,
         sources: Sequence[s3_deployment.ISource],
+        encryption_key: kms.IKey | None,
         siblings: Mapping[str, Sequence[s3_deployment.ISource]] | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
         bucket = s3.Bucket.from_bucket_name(self, "Bucket", bucket_name)
-        log_group = logs.LogGroup(
-            self, "LogGroup", retention=logs.RetentionDays.ONE_MONTH, removal_policy=RemovalPolicy.DESTROY
+        log_group = encrypted_log_group(
+            self,
+            "LogGroup",
+            retention=logs.RetentionDays.ONE_MONTH,
+            removal_policy=RemovalPolicy.DESTROY,
+            encryption_key=encryption_key,
         )
-        acknowledge_keys_of_aws(log_group, *LOG_GROUP_FINDINGS)
         folders = {"Resource": (folder, sources)}
         for name, its_sources in (siblings or {}).items():
             folders[name] = (str(PurePosixPath(folder).with_name(name)), its_sources)

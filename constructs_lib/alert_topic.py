@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
@@ -14,11 +15,13 @@ from constructs_lib.encryption import acknowledge_keys_of_aws
 class AlertTopic(Construct):
     """Defines the topic of an environment's alerts; EventBridge rules and CloudWatch alarms of this account may publish."""
 
-    def __init__(self, scope: Construct, construct_id: str, *, emails: Sequence[str]) -> None:
+    def __init__(
+        self, scope: Construct, construct_id: str, *, emails: Sequence[str], encryption_key: kms.IKey | None
+    ) -> None:
         super().__init__(scope, construct_id)
 
-        self.topic = sns.Topic(self, "Resource", enforce_ssl=True)
-        acknowledge_keys_of_aws(self.topic, "NIST.800.53.R5-SNSEncryptedKMS", "CKV_AWS_26")
+        self.topic = sns.Topic(self, "Resource", enforce_ssl=True, master_key=encryption_key)
+        acknowledge_keys_of_aws(self.topic, encryption_key, "NIST.800.53.R5-SNSEncryptedKMS", "CKV_AWS_26")
         for email in emails:
             self.topic.add_subscription(subscriptions.EmailSubscription(email))
         # grant_publish() knows no condition, and without one any account's rule could publish here.

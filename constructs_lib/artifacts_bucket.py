@@ -1,6 +1,7 @@
 """The bucket of run records and docs."""
 
 from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
@@ -18,11 +19,18 @@ class ArtifactsBucket(Construct):
     Defines the bucket of run records and docs, and the bucket of its access logs.
 
     Both take TLS requests only, are closed to the public and keep replaced versions for a month. `expire_after_days` after it
-    was written, an object is gone; records of a removed project need no clean-up.
+    was written, an object is gone; records of a removed project need no clean-up. `encryption_key` encrypts records and docs;
+    None: S3's own keys.
     """
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, expire_after_days: int, keeps_data_on_destroy: bool
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        expire_after_days: int,
+        keeps_data_on_destroy: bool,
+        encryption_key: kms.IKey | None,
     ) -> None:
         super().__init__(scope, construct_id)
         removal_policy = RemovalPolicy.RETAIN if keeps_data_on_destroy else RemovalPolicy.DESTROY
@@ -60,7 +68,9 @@ class ArtifactsBucket(Construct):
             self,
             "Resource",
             block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
-            encryption=s3.BucketEncryption.S3_MANAGED,
+            encryption=s3.BucketEncryption.KMS if encryption_key else s3.BucketEncryption.S3_MANAGED,
+            encryption_key=encryption_key,
+            bucket_key_enabled=True if encryption_key else None,
             enforce_ssl=True,
             object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
             versioned=True,
@@ -78,7 +88,7 @@ class ArtifactsBucket(Construct):
         )
 
         acknowledge_cdk_function(self, AUTO_DELETE_OBJECTS)
-        acknowledge_keys_of_aws(self.bucket, "NIST.800.53.R5-S3DefaultEncryptionKMS")
+        acknowledge_keys_of_aws(self.bucket, encryption_key, "NIST.800.53.R5-S3DefaultEncryptionKMS")
         acknowledge(
             self.bucket,
             {

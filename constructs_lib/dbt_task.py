@@ -6,11 +6,13 @@ from aws_cdk import CfnDeletionPolicy, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_ecr_assets as ecr_assets
 from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from constructs_lib.encryption import LOG_GROUP_FINDINGS, acknowledge_keys_of_aws
+from constructs_lib.encrypted_log_group import encrypted_log_group
+from constructs_lib.encryption import allow_key
 from constructs_lib.findings import acknowledge, acknowledge_wildcards
 from constructs_lib.task_size import TaskSize
 from constructs_lib.warehouse_credentials import WarehouseCredentials, grant_read
@@ -30,7 +32,8 @@ class DbtTask(Construct):
     `family` is a physical name: Airflow's launch role, rules and alarms say it before a revision exists.
     `keeps_replaced_revisions`: a revision that a deploy replaced can still be run, by an Airflow that has not yet seen the new
     one and to go back to.
-    `project_prefix` (ends with "/") is the part of `artifacts` that dbt may read and write.
+    `project_prefix` (ends with "/") is the part of `artifacts` that dbt may read and write. `encryption_key` encrypts `artifacts`
+    and the log.
     """
 
     def __init__(
@@ -49,11 +52,17 @@ class DbtTask(Construct):
         log_retention: logs.RetentionDays,
         log_removal_policy: RemovalPolicy,
         keeps_replaced_revisions: bool,
+        encryption_key: kms.IKey | None,
     ) -> None:
         super().__init__(scope, construct_id)
 
-        self.log_group = logs.LogGroup(self, "LogGroup", retention=log_retention, removal_policy=log_removal_policy)
-        acknowledge_keys_of_aws(self.log_group, *LOG_GROUP_FINDINGS)
+        self.log_group = encrypted_log_group(
+            self,
+            "LogGroup",
+            retention=log_retention,
+            removal_policy=log_removal_policy,
+            encryption_key=encryption_key,
+        )
         self.execution_role = self._define_role(
             "ExecutionRole", "Starts the container: pulls its image, writes its log"
         )
@@ -99,6 +108,7 @@ class DbtTask(Construct):
             resource.cfn_options.deletion_policy = CfnDeletionPolicy.DELETE
         grant_read(credentials, self.task_role)
         self._grant_artifacts(artifacts, project_prefix)
+        allow_key(self.task_role, encryption_key, service="s3", resource_arn=artifacts.bucket_arn)
 
     def _define_role(self, role_id: str, description: str) -> iam.Role:
         stack = Stack.of(self)

@@ -1,15 +1,101 @@
-"""What encrypts the data at rest of an environment."""
+"""The key of an environment's data at rest, who may use it, and what is said where there is none."""
 
-from constructs import IConstruct
+from typing import Literal
+
+from aws_cdk import RemovalPolicy, Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from constructs import Construct, IConstruct
 
 from constructs_lib.findings import acknowledge
 
-LOG_GROUP_FINDINGS = ("NIST.800.53.R5-CloudWatchLogGroupEncrypted", "CKV_AWS_158")
-"""What the checkers say about a log group without a key of one's own."""
+# What a service says of the resource that it encrypts or decrypts, as an encryption context:
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-key.html (with a bucket key it is the bucket, not the object),
+# https://docs.aws.amazon.com/sns/latest/dg/sns-enable-encryption-for-topic.html, and the same in SQS's guide.
+_CONTEXTS = {"s3": "aws:s3:arn", "sns": "aws:sns:topicArn", "sqs": "aws:sqs:arn"}
 
 
-def acknowledge_keys_of_aws(construct: IConstruct, *findings: str) -> None:
-    """Accept `findings` that ask for a key of one's own where the settings name none."""
-    acknowledge(
-        construct, dict.fromkeys(findings, "The settings name no key of one's own: AWS encrypts with its keys.")
+class EncryptionKey(Construct):
+    """
+    Defines the key of one environment, which AWS renews every year.
+
+    The account's administrators rule over it. CloudWatch Logs may use it for log groups of this account and region, EventBridge
+    and CloudWatch for topics; everyone else needs a right of their own, see `allow_key`.
+    """
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, environment_name: str, keeps_data_on_destroy: bool
+    ) -> None:
+        super().__init__(scope, construct_id)
+        stack = Stack.of(self)
+        self.key = kms.Key(
+            self,
+            "Resource",
+            description=f"Encrypts what the dbt projects of environment {environment_name} store",
+            enable_key_rotation=True,
+            # Who loses the key loses the data.
+            removal_policy=RemovalPolicy.RETAIN if keeps_data_on_destroy else RemovalPolicy.DESTROY,
+        )
+        # https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/encrypt-log-data-kms.html
+        self._allow_service(
+            [f"logs.{stack.region}.amazonaws.com"],
+            ["kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey"],
+            context="aws:logs:arn",
+            arns=stack.format_arn(service="logs", resource="log-group:*"),
+        )
+        # https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html: aws:SourceAccount is not supported here for EventBridge.
+        self._allow_service(
+            ["cloudwatch.amazonaws.com", "events.amazonaws.com"],
+            ["kms:Decrypt", "kms:GenerateDataKey*"],
+            context=_CONTEXTS["sns"],
+            arns=stack.format_arn(service="sns", resource="*"),
+        )
+
+    def _allow_service(self, services: list[str], actions: list[str], *, context: str, arns: str) -> None:
+        self.key.add_to_resource_policy(
+            iam.PolicyStatement(
+                actions=actions,
+                principals=[iam.ServicePrincipal(service) for service in services],
+                # In a key's policy: this key.
+                resources=["*"],
+                conditions={"ArnLike": {f"kms:EncryptionContext:{context}": arns}},
+            )
+        )
+
+
+def allow_key(
+    role: iam.Role,
+    key: kms.IKey | None,
+    *,
+    service: Literal["s3", "sns", "sqs"],
+    resource_arn: str,
+    reads_only: bool = False,
+) -> None:
+    """
+    Let `role` use `key`, if there is one, through one service and for one bucket, topic or queue.
+
+    Key.grant_encrypt_decrypt() knows no condition, and allows use of the key for anything that it encrypts.
+    """
+    if key is None:
+        return
+    stack = Stack.of(role)
+    role.add_to_policy(
+        iam.PolicyStatement(
+            actions=["kms:Decrypt"] if reads_only else ["kms:Decrypt", "kms:GenerateDataKey"],
+            resources=[key.key_arn],
+            conditions={
+                "StringEquals": {
+                    "kms:ViaService": f"{service}.{stack.region}.amazonaws.com",
+                    f"kms:EncryptionContext:{_CONTEXTS[service]}": resource_arn,
+                }
+            },
+        )
     )
+
+
+def acknowledge_keys_of_aws(construct: IConstruct, key: kms.IKey | None, *findings: str) -> None:
+    """Accept `findings` that ask for a key of one's own where the settings name none."""
+    if key is None:
+        acknowledge(
+            construct, dict.fromkeys(findings, "The settings name no key of one's own: AWS encrypts with its keys.")
+        )

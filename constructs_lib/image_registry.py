@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from aws_cdk import RemovalPolicy, Stack
 from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
 from constructs import Construct
 
 from constructs_lib.encryption import acknowledge_keys_of_aws
@@ -40,6 +41,7 @@ class ImageRegistry(Construct):
         publishing_role_name: str,
         images_kept: int,
         keeps_data_on_destroy: bool,
+        encryption_key: kms.IKey | None,
     ) -> None:
         super().__init__(scope, construct_id)
 
@@ -48,7 +50,8 @@ class ImageRegistry(Construct):
                 self,
                 repository_id,
                 repository_name=repository_name,
-                encryption=ecr.RepositoryEncryption.AES_256,
+                encryption=ecr.RepositoryEncryption.KMS if encryption_key else ecr.RepositoryEncryption.AES_256,
+                encryption_key=encryption_key,
                 image_scan_on_push=True,
                 image_tag_mutability=ecr.TagMutability.IMMUTABLE,
                 lifecycle_rules=[
@@ -64,7 +67,7 @@ class ImageRegistry(Construct):
             for repository_id, repository_name in repository_names.items()
         ]
         for repository in self.repositories:
-            acknowledge_keys_of_aws(repository, "CKV_AWS_136")
+            acknowledge_keys_of_aws(repository, encryption_key, "CKV_AWS_136")
         self._define_publishing_role(publishing_role_name)
 
     def _define_publishing_role(self, role_name: str) -> None:

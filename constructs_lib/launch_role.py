@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from aws_cdk import Stack
 from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from constructs_lib.encryption import allow_key
 from constructs_lib.findings import acknowledge_wildcards
 
 
@@ -29,6 +31,7 @@ class LaunchRole(Construct):
         task_definition: ecs.FargateTaskDefinition,
         artifacts: s3.IBucket,
         project_prefix: str,
+        encryption_key: kms.IKey | None,
     ) -> None:
         super().__init__(scope, construct_id)
 
@@ -40,6 +43,7 @@ class LaunchRole(Construct):
         )
         self._allow_tasks(cluster, task_definition)
         self._allow_records(artifacts, project_prefix)
+        allow_key(self.role, encryption_key, service="s3", resource_arn=artifacts.bucket_arn)
 
     # Statements are written out: TaskDefinition.grant_run() names one revision and knows no cluster, and there is no grant for
     # stopping and describing tasks.

@@ -6,11 +6,13 @@ from aws_cdk import Stack
 from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from constructs_lib.findings import acknowledge_wildcards
+from constructs_lib.encryption import allow_key
+from constructs_lib.findings import acknowledge, acknowledge_wildcards
 from constructs_lib.rare_grants import explain_rare_grants
 from constructs_lib.run_guard_function import RunGuardFunction
 
@@ -33,6 +35,7 @@ class Launcher(Construct):
         task_definition: ecs.FargateTaskDefinition,
         launch: dict[str, Any],
         dead_letters: sqs.IQueue,
+        encryption_key: kms.IKey | None,
     ) -> None:
         super().__init__(scope, construct_id)
         launcher = RunGuardFunction(
@@ -41,11 +44,17 @@ class Launcher(Construct):
             handler="launcher",
             description=f"Starts the runs of {run_name}",
             failed_calls="What fails three times is sent to the environment's dead letters, by an on-failure destination.",
+            encryption_key=encryption_key,
             environment={"LAUNCH": Stack.of(self).to_json_string(launch)},
         )
         self.function = launcher.function
+        acknowledge(
+            self.function,
+            {"CKV_AWS_173": "Its variable says with what a task is started, by names and ARNs; it holds no secret."},
+        )
         self._allow(launcher, cluster, task_definition)
         launcher.allow(["sqs:SendMessage"], dead_letters.queue_arn)
+        allow_key(launcher.role, encryption_key, service="sqs", resource_arn=dead_letters.queue_arn)
         lambda_.CfnEventInvokeConfig(
             self,
             "Retries",

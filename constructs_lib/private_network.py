@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 from aws_cdk import RemovalPolicy
 from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from constructs_lib.encryption import LOG_GROUP_FINDINGS, acknowledge_keys_of_aws
+from constructs_lib.encrypted_log_group import encrypted_log_group
 from constructs_lib.findings import acknowledge, acknowledge_template_rules
 
 _ENDPOINTS_OF_EVERY_TASK = {
@@ -49,6 +50,7 @@ class PrivateNetwork(Construct):
         credentials_services: Sequence[str],
         flow_log_retention: logs.RetentionDays | None,
         log_removal_policy: RemovalPolicy,
+        encryption_key: kms.IKey | None,
     ) -> None:
         super().__init__(scope, construct_id)
 
@@ -72,7 +74,7 @@ class PrivateNetwork(Construct):
         )
         acknowledge_template_rules(self.vpc, {"W3010": "The zones are settings: nothing is looked up during synth."})
         self._define_endpoints(cidr, credentials_services)
-        self._define_flow_logs(flow_log_retention, log_removal_policy)
+        self._define_flow_logs(flow_log_retention, log_removal_policy, encryption_key)
 
     def _define_endpoints(self, cidr: str, credentials_services: Sequence[str]) -> None:
         security_group = ec2.SecurityGroup(
@@ -89,13 +91,16 @@ class PrivateNetwork(Construct):
                 endpoint_id, service=service, security_groups=[security_group], open=False, private_dns_enabled=True
             )
 
-    def _define_flow_logs(self, retention: logs.RetentionDays | None, removal_policy: RemovalPolicy) -> None:
+    def _define_flow_logs(
+        self, retention: logs.RetentionDays | None, removal_policy: RemovalPolicy, encryption_key: kms.IKey | None
+    ) -> None:
         if retention is None:
             no_flow_logs = "The settings say that this environment records no flow logs."
             acknowledge(
                 self.vpc, {"AwsSolutions-VPC7": no_flow_logs, "NIST.800.53.R5-VPCFlowLogsEnabled": no_flow_logs}
             )
             return
-        log_group = logs.LogGroup(self, "FlowLogs", retention=retention, removal_policy=removal_policy)
-        acknowledge_keys_of_aws(log_group, *LOG_GROUP_FINDINGS)
+        log_group = encrypted_log_group(
+            self, "FlowLogs", retention=retention, removal_policy=removal_policy, encryption_key=encryption_key
+        )
         self.vpc.add_flow_log("FlowLog", destination=ec2.FlowLogDestination.to_cloud_watch_logs(log_group))

@@ -5,11 +5,13 @@ from typing import Any
 
 from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_scheduler as scheduler
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from constructs_lib.encryption import allow_key
 from constructs_lib.rare_grants import explain_rare_grants
 from constructs_lib.run_guard import GUARD_INTERVAL
 
@@ -39,6 +41,7 @@ class ProjectSchedules(Construct):
         expressions: Sequence[str],
         time_zone: str,
         launcher: lambda_.IFunction | None,
+        encryption_key: kms.IKey | None,
     ) -> None:
         super().__init__(scope, construct_id)
         self._dead_letters = dead_letters
@@ -60,6 +63,7 @@ class ProjectSchedules(Construct):
             ),
         )
         self._allow("sqs:SendMessage", dead_letters.queue_arn)
+        allow_key(self._role, encryption_key, service="sqs", resource_arn=dead_letters.queue_arn)
         self._allow("lambda:InvokeFunction", guard.function_arn)
         explain_rare_grants(
             self._role,
@@ -77,6 +81,7 @@ class ProjectSchedules(Construct):
         )
         if expressions:
             self._allow("sqs:SendMessage", due_runs.queue_arn)
+            allow_key(self._role, encryption_key, service="sqs", resource_arn=due_runs.queue_arn)
         if expressions and launcher is not None:
             self._allow("lambda:InvokeFunction", launcher.function_arn)
         # The two expressions of a cron that names days of the month and of the week.

@@ -4,12 +4,13 @@ from aws_cdk import Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as cloudwatch_actions
 from aws_cdk import aws_ecs as ecs
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from constructs_lib.encryption import acknowledge_keys_of_aws
+from constructs_lib.encryption import acknowledge_keys_of_aws, allow_key
 from constructs_lib.findings import acknowledge, acknowledge_wildcards
 from constructs_lib.rare_grants import explain_rare_grants
 from constructs_lib.run_guard_function import RunGuardFunction
@@ -36,24 +37,28 @@ class RunGuard(Construct):
         start_within: Duration,
         topic: sns.ITopic,
         runbook_url: str,
+        encryption_key: kms.IKey | None,
     ) -> None:
         super().__init__(scope, construct_id)
+        encryption = sqs.QueueEncryption.KMS if encryption_key else sqs.QueueEncryption.SQS_MANAGED
         self._topic = topic
         self._environment_name = environment_name
 
         self.dead_letters = sqs.Queue(
             self,
             "DeadLetters",
-            encryption=sqs.QueueEncryption.SQS_MANAGED,
+            encryption=encryption,
+            encryption_master_key=encryption_key,
             enforce_ssl=True,
             retention_period=Duration.days(14),
         )
         acknowledge(self.dead_letters, {"AwsSolutions-SQS3": "This queue is where dead letters go."})
-        acknowledge_keys_of_aws(self.dead_letters, "CKV_AWS_27")
+        acknowledge_keys_of_aws(self.dead_letters, encryption_key, "CKV_AWS_27")
         self.due_runs = sqs.Queue(
             self,
             "DueRuns",
-            encryption=sqs.QueueEncryption.SQS_MANAGED,
+            encryption=encryption,
+            encryption_master_key=encryption_key,
             enforce_ssl=True,
             delivery_delay=start_within,
             # Six times the function's time-out, as AWS advises for a queue that a function reads.
@@ -62,16 +67,18 @@ class RunGuard(Construct):
             retention_period=Duration.minutes(40),
             dead_letter_queue=sqs.DeadLetterQueue(queue=self.dead_letters, max_receive_count=3),
         )
-        acknowledge_keys_of_aws(self.due_runs, "CKV_AWS_27")
+        acknowledge_keys_of_aws(self.due_runs, encryption_key, "CKV_AWS_27")
         guard = RunGuardFunction(
             self,
             "Function",
             handler="guard",
             description=f"Looks after the dbt runs of {environment_name}",
             failed_calls="An alarm tells of each; it looks again in five minutes, and the queue of due runs has dead letters.",
+            encryption_key=encryption_key,
         )
         self.function = guard.function
         self._allow(guard, cluster)
+        allow_key(guard.role, encryption_key, service="sqs", resource_arn=self.due_runs.queue_arn, reads_only=True)
         lambda_.CfnEventSourceMapping(
             self,
             "ReadsDueRuns",

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 
 from aws_cdk import Duration, IgnoreMode, RemovalPolicy, Stack
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from constructs_lib.encryption import LOG_GROUP_FINDINGS, acknowledge_keys_of_aws
+from constructs_lib.encrypted_log_group import encrypted_log_group
 from constructs_lib.findings import acknowledge
 from constructs_lib.rare_grants import explain_rare_grants
 from constructs_lib.repository import REPOSITORY
@@ -30,13 +31,17 @@ class RunGuardFunction(Construct):
         handler: str,
         description: str,
         failed_calls: str,
+        encryption_key: kms.IKey | None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
-        log_group = logs.LogGroup(
-            self, "LogGroup", retention=logs.RetentionDays.THREE_MONTHS, removal_policy=RemovalPolicy.DESTROY
+        log_group = encrypted_log_group(
+            self,
+            "LogGroup",
+            retention=logs.RetentionDays.THREE_MONTHS,
+            removal_policy=RemovalPolicy.DESTROY,
+            encryption_key=encryption_key,
         )
-        acknowledge_keys_of_aws(log_group, *LOG_GROUP_FINDINGS)
         self.role = iam.Role(
             self,
             "Role",

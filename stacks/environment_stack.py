@@ -3,6 +3,7 @@
 import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_ecs as ecs
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_deployment as s3_deployment
@@ -13,6 +14,7 @@ from constructs import Construct
 from constructs_lib.airflow_files import AirflowFiles
 from constructs_lib.alert_topic import AlertTopic
 from constructs_lib.artifacts_bucket import ArtifactsBucket
+from constructs_lib.encryption import EncryptionKey
 from constructs_lib.image_alerts import ImageAlerts
 from constructs_lib.image_registry import ImageRegistry
 from constructs_lib.private_network import PrivateNetwork
@@ -21,7 +23,7 @@ from constructs_lib.run_guard import RunGuard
 from constructs_lib.warehouse_credentials import services
 from stacks import names
 from stacks.airflow_plugin import plugin_files, plugin_folder
-from stacks.settings import Environment, ExistingNetwork, OwnNetwork
+from stacks.settings import Environment, ExistingKey, ExistingNetwork, OwnKey, OwnNetwork
 
 _ARTIFACTS_BUCKET_NAME = "ArtifactsBucketName"
 _CLUSTER_NAME = "ClusterName"
@@ -29,12 +31,13 @@ _ALERT_TOPIC_NAME = "AlertTopicName"
 _GUARD_FUNCTION_NAME = "GuardFunctionName"
 _DUE_RUNS_QUEUE_NAME = "DueRunsQueueName"
 _DEAD_LETTERS_QUEUE_NAME = "DeadLettersQueueName"
+_ENCRYPTION_KEY_ID = "EncryptionKeyId"
 _VPC_ID = "VpcId"
 _SUBNET_ID = "SubnetId"
 
 
 class EnvironmentStack(cdk.Stack):
-    """Defines the registry, the bucket, the cluster, the alert topic, the guard, the network and Airflow's package."""
+    """Defines the key, the registry, the bucket, the cluster, the alert topic, the guard, the network and Airflow's package."""
 
     def __init__(self, scope: Construct, construct_id: str, *, settings: Environment) -> None:
         super().__init__(
@@ -45,6 +48,7 @@ class EnvironmentStack(cdk.Stack):
             termination_protection=settings.keeps_data_on_destroy,
         )
         self._settings = settings
+        self._encryption_key = self._define_encryption_key()
         self._define_registry()
         self._define_network()
         self._artifacts = ArtifactsBucket(
@@ -52,9 +56,12 @@ class EnvironmentStack(cdk.Stack):
             "Artifacts",
             expire_after_days=settings.records_retention_days,
             keeps_data_on_destroy=settings.keeps_data_on_destroy,
+            encryption_key=self._encryption_key,
         ).bucket
         self._cluster = self._define_cluster()
-        self._alert_topic = AlertTopic(self, "Alerts", emails=settings.alert_emails).topic
+        self._alert_topic = AlertTopic(
+            self, "Alerts", emails=settings.alert_emails, encryption_key=self._encryption_key
+        ).topic
         ImageAlerts(
             self,
             "ImageAlerts",
@@ -71,6 +78,7 @@ class EnvironmentStack(cdk.Stack):
             start_within=cdk.Duration.seconds(settings.start_within.total_seconds()),
             topic=self._alert_topic,
             runbook_url=settings.runbook_url,
+            encryption_key=self._encryption_key,
         )
         self._define_airflow_package()
         self._define_outputs()
@@ -79,6 +87,20 @@ class EnvironmentStack(cdk.Stack):
     def availability_zones(self) -> list[str]:
         """The zones of the settings; CDK would ask AWS for them."""
         return list(self._settings.network.availability_zones)
+
+    def _define_encryption_key(self) -> kms.IKey | None:
+        match self._settings.encryption_key:
+            case ExistingKey(arn=arn):
+                return kms.Key.from_key_arn(self, "EncryptionKey", arn)
+            case OwnKey():
+                return EncryptionKey(
+                    self,
+                    "EncryptionKey",
+                    environment_name=self._settings.name,
+                    keeps_data_on_destroy=self._settings.keeps_data_on_destroy,
+                ).key
+            case None:
+                return None
 
     def _define_registry(self) -> None:
         environment = self._settings.name
@@ -92,7 +114,12 @@ class EnvironmentStack(cdk.Stack):
             publishing_role_name=names.publishing_role(environment),
             images_kept=self._settings.images_kept,
             keeps_data_on_destroy=self._settings.keeps_data_on_destroy,
+            encryption_key=self._encryption_key if self._encrypts_images() else None,
         )
+
+    def _encrypts_images(self) -> bool:
+        setting = self._settings.encryption_key
+        return setting is not None and setting.encrypts_images
 
     def _define_network(self) -> None:
         network = self._settings.network
@@ -112,6 +139,7 @@ class EnvironmentStack(cdk.Stack):
             ),
             flow_log_retention=network.flow_log_retention,
             log_removal_policy=self._settings.removal_policy,
+            encryption_key=self._encryption_key,
         ).vpc
 
     def _define_cluster(self) -> ecs.ICluster:
@@ -143,6 +171,7 @@ class EnvironmentStack(cdk.Stack):
             bucket_name=airflow.dags_bucket,
             folder=airflow.key(names.dag_package(self._settings.name)),
             sources=[package],
+            encryption_key=self._encryption_key,
             siblings={
                 plugin_folder(names.dag_package(self._settings.name)): [
                     s3_deployment.Source.data(name, content)
@@ -158,6 +187,8 @@ class EnvironmentStack(cdk.Stack):
         cdk.CfnOutput(self, _GUARD_FUNCTION_NAME, value=self._guard.function.function_name)
         cdk.CfnOutput(self, _DUE_RUNS_QUEUE_NAME, value=self._guard.due_runs.queue_name)
         cdk.CfnOutput(self, _DEAD_LETTERS_QUEUE_NAME, value=self._guard.dead_letters.queue_name)
+        if isinstance(self._settings.encryption_key, OwnKey) and self._encryption_key is not None:
+            cdk.CfnOutput(self, _ENCRYPTION_KEY_ID, value=self._encryption_key.key_id)
         if isinstance(self._settings.network, OwnNetwork):
             cdk.CfnOutput(self, _VPC_ID, value=self._vpc.vpc_id)
             for number, subnet in enumerate(self._vpc.isolated_subnets, start=1):
@@ -181,6 +212,7 @@ class SharedResources(Construct):
         self.alert_topic = sns.Topic.from_topic_arn(
             self, "Alerts", cdk.Stack.of(self).format_arn(service="sns", resource=self._output(_ALERT_TOPIC_NAME))
         )
+        self.encryption_key = self._read_encryption_key(settings)
         self.guard = lambda_.Function.from_function_name(self, "Guard", self._output(_GUARD_FUNCTION_NAME))
         self.due_runs = self._queue("DueRuns", _DUE_RUNS_QUEUE_NAME)
         self.dead_letters = self._queue("DeadLetters", _DEAD_LETTERS_QUEUE_NAME)
@@ -201,6 +233,18 @@ class SharedResources(Construct):
             if isinstance(network, ExistingNetwork)
             else [self._output(f"{_SUBNET_ID}{number}") for number, _ in enumerate(network.availability_zones, start=1)]
         )
+
+    def _read_encryption_key(self, settings: Environment) -> kms.IKey | None:
+        match settings.encryption_key:
+            case ExistingKey(arn=arn):
+                return kms.Key.from_key_arn(self, "EncryptionKey", arn)
+            case OwnKey():
+                arn = cdk.Stack.of(self).format_arn(
+                    service="kms", resource="key", resource_name=self._output(_ENCRYPTION_KEY_ID)
+                )
+                return kms.Key.from_key_arn(self, "EncryptionKey", arn)
+            case None:
+                return None
 
     def _queue(self, queue_id: str, output_name: str) -> sqs.IQueue:
         arn = cdk.Stack.of(self).format_arn(service="sqs", resource=self._output(output_name))

@@ -11,7 +11,7 @@ from aws_cdk import aws_logs as logs
 
 from constructs_lib.task_size import TaskSize
 from constructs_lib.warehouse_credentials import GlueConnection, SecretsManagerSecret
-from stacks.settings import AirflowTarget, DbtProject, Environment, ExistingNetwork, OwnNetwork, WarehouseEgress
+from stacks.settings import AirflowTarget, DbtProject, Environment, ExistingNetwork, OwnKey, OwnNetwork, WarehouseEgress
 
 BOOKSHOP = Path("projects/bookshop")
 
@@ -60,6 +60,7 @@ LIVE = Environment(
         role_arn="arn:aws:iam::222222222222:role/example-live-airflow",
     ),
     alert_emails=("data-platform@example.com", "on-call@example.com"),
+    encryption_key=OwnKey(),
     keeps_data_on_destroy=True,
     projects=(
         DbtProject(

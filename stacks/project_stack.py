@@ -17,6 +17,7 @@ from constructs_lib.dbt_graph import dbt_graph
 from constructs_lib.dbt_image import dbt_image
 from constructs_lib.dbt_project_files import DbtProjectFiles
 from constructs_lib.dbt_task import CONTAINER_NAME, LOG_STREAM_PREFIX, STOP_TIMEOUT, DbtTask
+from constructs_lib.encryption import allow_key
 from constructs_lib.launch_role import LaunchRole
 from constructs_lib.launcher import Launcher
 from constructs_lib.notifications import SnsTopic, dag_entry
@@ -100,6 +101,7 @@ class ProjectStack(cdk.Stack):
             log_retention=self._settings.log_retention,
             log_removal_policy=self._settings.removal_policy,
             keeps_replaced_revisions=self._settings.keeps_data_on_destroy,
+            encryption_key=self._shared.encryption_key,
         )
 
     def _runner_deployment(self) -> dict[str, Any]:
@@ -183,6 +185,7 @@ class ProjectStack(cdk.Stack):
                     "most_attempts": _MOST_ATTEMPTS_WITHOUT_AIRFLOW,
                 },
                 dead_letters=shared.dead_letters,
+                encryption_key=shared.encryption_key,
             ).function
             cdk.CfnOutput(self, "LauncherFunctionName", value=launcher.function_name)
         ProjectSchedules(
@@ -203,6 +206,7 @@ class ProjectStack(cdk.Stack):
             expressions=scheduler_expressions(project.schedule) if project.schedule else [],
             time_zone=project.time_zone,
             launcher=launcher,
+            encryption_key=shared.encryption_key,
         )
 
     def _define_dag(self, airflow: AirflowTarget) -> None:
@@ -214,6 +218,7 @@ class ProjectStack(cdk.Stack):
             task_definition=self.task.task_definition,
             artifacts=self._shared.artifacts,
             project_prefix=names.project_prefix(self._project.name),
+            encryption_key=self._shared.encryption_key,
         ).role
         self._allow_notifications(launch_role)
         deployment = self._dag_deployment(launch_role_arn=launch_role.role_arn)
@@ -227,6 +232,7 @@ class ProjectStack(cdk.Stack):
                 s3_deployment.Source.json_data("deployment.json", deployment),
                 s3_deployment.Source.json_data("graph.json", self._graph),
             ],
+            encryption_key=self._shared.encryption_key,
         )
         cdk.CfnOutput(self, "LaunchRoleArn", value=launch_role.role_arn)
 
@@ -239,6 +245,13 @@ class ProjectStack(cdk.Stack):
                 else sns.Topic.from_topic_arn(self, f"NotifiedTopic{number}", topic_arn)
             )
             topic.grant_publish(launch_role)
+        if None in topics:
+            allow_key(
+                launch_role,
+                self._shared.encryption_key,
+                service="sns",
+                resource_arn=self._shared.alert_topic.topic_arn,
+            )
 
     def _dag_deployment(self, *, launch_role_arn: str) -> dict[str, Any]:
         settings, project, shared = self._settings, self._project, self._shared

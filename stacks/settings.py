@@ -34,6 +34,7 @@ _BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _KEY_PREFIX = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*|")
 _ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/([\w+=,.@-]+/)*[\w+=,.@-]{1,64}", re.ASCII)
 _POLICY_ARN = re.compile(r"arn:aws[a-z-]*:iam::(\d{12}|aws):policy/([\w+=,.@-]+/)*[\w+=,.@-]{1,128}", re.ASCII)
+_KEY_ARN = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+", re.ASCII)
 _ROLE_PATH = re.compile(r"/([\w+=,.@-]+/)+", re.ASCII)
 _AWS_ID = "{}-[0-9a-f]{{8}}([0-9a-f]{{9}})?"
 
@@ -114,6 +115,35 @@ class OwnNetwork:
             raise SettingsError(f"cidr must be a range from /16 to /24, got {self.cidr!r}")
         if not self.availability_zones:
             raise SettingsError("availability_zones must name at least one zone, got none")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OwnKey:
+    """
+    A KMS key of our own for what an environment stores.
+
+    `encrypts_images`: also the registries. False where they are deployed already: a registry's key cannot be changed.
+    """
+
+    encrypts_images: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExistingKey:
+    """
+    A KMS key that is there already, in the environment's region; its policy must let AWS's services use it (docs/settings.md).
+
+    `encrypts_images`: also the registries. False where they are deployed already: a registry's key cannot be changed.
+    """
+
+    arn: str
+    encrypts_images: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what is no key's ARN; S3 would take an alias for one of the caller's account."""
+        _check(
+            "a key's arn", self.arn, _KEY_ARN, "the ARN of a KMS key such as 'arn:aws:kms:eu-west-1:111111111111:key/…'"
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -318,6 +348,7 @@ class Environment:
     """
     One account, or one of several environments in an account, and the dbt projects that run there.
 
+    `encryption_key`: what encrypts records, logs, alerts, queues and images. Default: keys of AWS, which cost nothing.
     `airflow`: None where there is no Airflow; all projects then need another scheduler.
     `alert_emails`: who hears of failures; each address has to confirm the subscription once.
     `runbook_url`: where the texts of alarms link to. Default: the path of the runbook in this repository.
@@ -337,6 +368,7 @@ class Environment:
     projects: tuple[DbtProject, ...]
     keeps_data_on_destroy: bool
     cluster: ExistingCluster | None = None
+    encryption_key: OwnKey | ExistingKey | None = None
     airflow: AirflowTarget | None = None
     alert_emails: tuple[str, ...] = ()
     runbook_url: str = "docs/runbook.md"
@@ -383,6 +415,7 @@ class Environment:
                     f"project {project.name!r} has scheduler 'airflow', but the environment's airflow is None; "
                     "give an AirflowTarget or another scheduler"
                 )
+        self._check_encryption_key()
         self._check_alerts()
         _check_days("records_retention_days", self.records_retention_days, minimum=1)
         if not isinstance(self.images_kept, int) or self.images_kept < 1:
@@ -391,6 +424,13 @@ class Environment:
             _check("permissions_boundary_arn", self.permissions_boundary_arn, _POLICY_ARN, "the ARN of an IAM policy")
         if self.role_path is not None:
             _check("role_path", self.role_path, _ROLE_PATH, "a path such as '/data/', beginning and ending with '/'")
+
+    def _check_encryption_key(self) -> None:
+        key = self.encryption_key
+        if key is not None and not isinstance(key, OwnKey | ExistingKey):
+            raise SettingsError(f"encryption_key must be OwnKey, ExistingKey or None, got {key!r}")
+        if isinstance(key, ExistingKey) and key.arn.split(":")[3] != self.region:
+            raise SettingsError(f"encryption_key must be a key of region {self.region!r}, got {key.arn!r}")
 
     def _check_alerts(self) -> None:
         for email in self.alert_emails:

@@ -17,6 +17,7 @@ def test_a_sibling_is_a_folder_beside_the_first(app: cdk.App) -> None:
         bucket_name="airflow",
         folder="dags/ours",
         sources=[s3_deployment.Source.data("dag.py", "pass")],
+        encryption_key=None,
         siblings={"ours.dist-info": [s3_deployment.Source.data("METADATA", "Name: ours")]},
     )
 

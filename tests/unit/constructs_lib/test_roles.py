@@ -44,6 +44,7 @@ def _task(stack: cdk.Stack, credentials: WarehouseCredentials, image_folder: str
         log_retention=logs.RetentionDays.ONE_WEEK,
         log_removal_policy=cdk.RemovalPolicy.DESTROY,
         keeps_replaced_revisions=False,
+        encryption_key=None,
     )
 
 
@@ -251,6 +252,7 @@ def launch_template(stack: cdk.Stack, image_folder: str) -> Template:
         task_definition=task.task_definition,
         artifacts=s3.Bucket.from_bucket_name(stack, "Records", "artifacts"),
         project_prefix="shop/",
+        encryption_key=None,
     )
     return Template.from_stack(stack)
 

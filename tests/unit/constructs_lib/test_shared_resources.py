@@ -21,7 +21,9 @@ from constructs_lib.run_alerts import RunAlerts
 
 
 def _artifacts(stack: cdk.Stack, expire_after_days: int = 400) -> dict[str, Any]:
-    ArtifactsBucket(stack, "Artifacts", expire_after_days=expire_after_days, keeps_data_on_destroy=True)
+    ArtifactsBucket(
+        stack, "Artifacts", expire_after_days=expire_after_days, keeps_data_on_destroy=True, encryption_key=None
+    )
     buckets = Template.from_stack(stack).find_resources("AWS::S3::Bucket")
     (artifacts,) = (bucket["Properties"] for name, bucket in buckets.items() if "AccessLogs" not in name)
     properties: dict[str, Any] = artifacts
@@ -72,6 +74,7 @@ def test_publishing_role_pushes_into_its_registries_only(stack: cdk.Stack) -> No
         publishing_role_name="dev-dbt-image-publishing",
         images_kept=5,
         keeps_data_on_destroy=False,
+        encryption_key=None,
     )
 
     (policy,) = Template.from_stack(stack).find_resources("AWS::IAM::Policy").values()
@@ -83,7 +86,7 @@ def test_publishing_role_pushes_into_its_registries_only(stack: cdk.Stack) -> No
 
 def test_only_this_account_publishes_alerts(stack: cdk.Stack) -> None:
     """Rules and alarms of this account may, those of others may not, and nothing without TLS."""
-    AlertTopic(stack, "Alerts", emails=[])
+    AlertTopic(stack, "Alerts", emails=[], encryption_key=None)
 
     Template.from_stack(stack).has_resource_properties(
         "AWS::SNS::TopicPolicy",
@@ -170,6 +173,7 @@ def test_airflow_files_touch_one_folder_only(stack: cdk.Stack) -> None:
         bucket_name="airflow",
         folder="dags/ours",
         sources=[s3_deployment.Source.data("dag.py", "pass")],
+        encryption_key=None,
     )
 
     template = Template.from_stack(stack)
@@ -201,6 +205,7 @@ def test_own_network_records_its_traffic_for_as_long_as_set(stack: cdk.Stack) ->
         credentials_services=["glue"],
         flow_log_retention=logs.RetentionDays.ONE_MONTH,
         log_removal_policy=cdk.RemovalPolicy.DESTROY,
+        encryption_key=None,
     )
 
     template = Template.from_stack(stack)

@@ -26,6 +26,7 @@ def test_logical_ids_of_what_holds_data_stay(app: cdk.App) -> None:
     assert set(template.find_resources("AWS::S3::Bucket")) == {"Artifacts80C0BB10", "ArtifactsAccessLogs4D97777C"}
     assert set(template.find_resources("AWS::ECR::Repository")) == {"RegistryBookshopA7D53B69"}
     assert set(template.find_resources("AWS::SNS::Topic")) == {"AlertsE664E991"}
+    assert set(template.find_resources("AWS::KMS::Key")) == {"EncryptionKeyE3E26CE7"}
 
 
 @pytest.mark.parametrize(("keeps_data", "policy"), [(True, "Retain"), (False, "Delete")])

@@ -15,6 +15,7 @@ from stacks.settings import (
     DbtProject,
     Environment,
     ExistingCluster,
+    ExistingKey,
     ExistingNetwork,
     OwnNetwork,
     WarehouseEgress,
@@ -97,6 +98,12 @@ def test_rejects_wrong_value_of_a_project(tiny_project: Path, field: str, value:
         ("start_within", timedelta(minutes=16), "from 1 to 15 minutes, got"),
         ("start_within", 900, "got 900"),
         ("records_retention_days", 0, "from 1, got 0"),
+        (
+            "encryption_key",
+            ExistingKey(arn="arn:aws:kms:eu-west-2:333333333333:key/1"),
+            "a key of region 'eu-west-1', got 'arn:aws:kms:eu-west-2:333333333333:key/1'",
+        ),
+        ("encryption_key", "alias/data", "OwnKey, ExistingKey or None, got 'alias/data'"),
         ("images_kept", 0, "at least 1, got 0"),
         ("permissions_boundary_arn", "boundary", "the ARN of an IAM policy, got 'boundary'"),
         ("role_path", "data/", "'/data/', beginning and ending with '/', got 'data/'"),
@@ -191,6 +198,12 @@ def test_rejects_wrong_cluster_name() -> None:
     """An ARN is no cluster's name."""
     with pytest.raises(SettingsError, match="a cluster's name"):
         ExistingCluster(name="arn:aws:ecs:eu-west-1:111111111111:cluster/shared")
+
+
+def test_rejects_what_is_no_key() -> None:
+    """S3 would look for an alias in the account of whoever writes."""
+    with pytest.raises(SettingsError, match="a key's arn must be the ARN of a KMS key"):
+        ExistingKey(arn="arn:aws:kms:eu-west-1:333333333333:alias/data")
 
 
 @pytest.mark.parametrize(("name", "policy"), [("deploy", "must_pass"), ("build", "optional")])
