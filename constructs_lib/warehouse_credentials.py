@@ -10,7 +10,7 @@ from constructs_lib.findings import acknowledge_wildcards
 from constructs_lib.settings_error import SettingsError
 
 _SECRET_ARN = re.compile(r"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:[A-Za-z0-9/_+=.@-]+-[A-Za-z0-9]{6}")
-_KEY_ARN = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+")
+KEY_ARN = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+")
 _CONNECTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_. -]{0,254}")
 _PARAMETER_PATH = re.compile(r"(/[A-Za-z0-9_.-]+)+/")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
@@ -26,7 +26,7 @@ def _check(setting: str, value: object, pattern: re.Pattern[str], expected: str)
 
 def _check_key_arn(setting: str, value: object) -> None:
     if value is not None:
-        _check(setting, value, _KEY_ARN, "the ARN of a KMS key")
+        _check(setting, value, KEY_ARN, "the ARN of a KMS key")
 
 
 def _check_port(setting: str, value: object) -> None:

@@ -81,8 +81,8 @@ def cost_table(environment: Environment, *, minutes_per_run: float) -> str:
         f"{prices.COMPARED_ON}, without free tiers: {sources}."
     )
     left_out = (
-        "Not in the table: a KMS key of one's own, and what goes by use, as storage of images, records and logs, Container Insights, data through endpoints, the "
-        "warehouse."
+        "Not in the table: a KMS key of one's own, and what goes by use, as storage of images, records and logs, Container "
+        "Insights, data through endpoints, the warehouse."
     )
     header = [f"| what runs in `{environment.name}` | an hour | a run | a month |", "| --- | --- | --- | --- |"]
     return "\n".join([*header, *rows, "", assumed, left_out])

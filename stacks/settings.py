@@ -22,7 +22,7 @@ from constructs_lib.pipeline import DEFAULT_STEPS, Step
 from constructs_lib.repository import REPOSITORY
 from constructs_lib.settings_error import SettingsError, check_one_of
 from constructs_lib.task_size import TaskSize
-from constructs_lib.warehouse_credentials import WarehouseCredentials
+from constructs_lib.warehouse_credentials import KEY_ARN, WarehouseCredentials
 from stacks import names
 
 CpuArchitecture = Literal["x86_64", "arm64"]
@@ -34,7 +34,6 @@ _BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _KEY_PREFIX = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*|")
 _ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/([\w+=,.@-]+/)*[\w+=,.@-]{1,64}", re.ASCII)
 _POLICY_ARN = re.compile(r"arn:aws[a-z-]*:iam::(\d{12}|aws):policy/([\w+=,.@-]+/)*[\w+=,.@-]{1,128}", re.ASCII)
-_KEY_ARN = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+", re.ASCII)
 _ROLE_PATH = re.compile(r"/([\w+=,.@-]+/)+", re.ASCII)
 _AWS_ID = "{}-[0-9a-f]{{8}}([0-9a-f]{{9}})?"
 
@@ -142,7 +141,7 @@ class ExistingKey:
     def __post_init__(self) -> None:
         """Refuse what is no key's ARN; S3 would take an alias for one of the caller's account."""
         _check(
-            "a key's arn", self.arn, _KEY_ARN, "the ARN of a KMS key such as 'arn:aws:kms:eu-west-1:111111111111:key/…'"
+            "a key's arn", self.arn, KEY_ARN, "the ARN of a KMS key such as 'arn:aws:kms:eu-west-1:111111111111:key/…'"
         )
 
 
