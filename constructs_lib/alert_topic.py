@@ -24,15 +24,22 @@ class AlertTopic(Construct):
         acknowledge_keys_of_aws(self.topic, encryption_key, "NIST.800.53.R5-SNSEncryptedKMS", "CKV_AWS_26")
         for email in emails:
             self.topic.add_subscription(subscriptions.EmailSubscription(email))
-        # grant_publish() knows no condition, and without one any account's rule could publish here.
+        # grant_publish() knows no condition, and without one any account's alarm could publish here.
         self.topic.add_to_resource_policy(
             iam.PolicyStatement(
                 actions=["sns:Publish"],
-                principals=[
-                    iam.ServicePrincipal("cloudwatch.amazonaws.com"),
-                    iam.ServicePrincipal("events.amazonaws.com"),
-                ],
+                principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
                 resources=[self.topic.topic_arn],
                 conditions={"StringEquals": {"aws:SourceAccount": Stack.of(self).account}},
+            )
+        )
+        # EventBridge says nothing of where it publishes from: with a condition, no alert would ever come. AWS: "You can't use
+        # Condition blocks in Amazon SNS topic policies for EventBridge"
+        # (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html#eb-sns-permissions).
+        self.topic.add_to_resource_policy(
+            iam.PolicyStatement(
+                actions=["sns:Publish"],
+                principals=[iam.ServicePrincipal("events.amazonaws.com")],
+                resources=[self.topic.topic_arn],
             )
         )

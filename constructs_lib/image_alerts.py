@@ -51,7 +51,7 @@ class ImageAlerts(Construct):
                 f"Image: {digest}."
             ),
             what_to_do=f"{runbook_url}#an-image-has-critical-findings",
-            # As if it were of another stack: CDK would add to its policy that rules of any account may publish.
+            # As if it were of another stack: CDK would add a statement of its own to its policy for every rule.
             topic=sns.Topic.from_topic_arn(
                 self, "Topic", Stack.of(self).format_arn(service="sns", resource=topic.topic_name)
             ),

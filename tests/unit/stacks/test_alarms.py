@@ -116,13 +116,14 @@ def test_critical_finding_in_an_image_is_told(platform: DbtPlatform) -> None:
     )
 
 
-def test_no_rule_of_another_account_may_publish_alerts(platform: DbtPlatform) -> None:
-    """CDK's grant for a rule knows no condition; the topic's policy holds our statement with one, and the one that asks for TLS."""
+def test_rules_add_nothing_to_the_policy_of_the_alert_topic(platform: DbtPlatform) -> None:
+    """One statement for alarms, one for EventBridge, and the one that asks for TLS, however many rules there are."""
     (policy,) = _properties(Template.from_stack(platform.environment_stack), "AWS::SNS::TopicPolicy")
 
     allowed = [statement for statement in policy["PolicyDocument"]["Statement"] if statement["Effect"] == "Allow"]
-    assert [statement["Condition"] for statement in allowed] == [
-        {"StringEquals": {"aws:SourceAccount": "333333333333"}}
+    assert [statement["Principal"]["Service"] for statement in allowed] == [
+        "cloudwatch.amazonaws.com",
+        "events.amazonaws.com",
     ]
 
 
