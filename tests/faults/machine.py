@@ -234,8 +234,13 @@ class Machine:
         stop_timeout_seconds: int,
         is_cold: bool,
         command: Sequence[str] = (sys.executable, "-m", "runner"),
+        credentials: Mapping[str, Any] | None = None,
     ) -> Attempt:
-        """Start a runner: `command` in a new interpreter if `is_cold`, else a fork of one that has imported dbt."""
+        """
+        Start a runner: `command` in a new interpreter if `is_cold`, else a fork of one that has imported dbt.
+
+        `credentials` are those of the deployment; without them it reads the lane's secret.
+        """
         scratch = self.folder / "scratch" / f"{run_id}-{number}"
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
@@ -249,7 +254,7 @@ class Machine:
             "project": PROJECT,
             "bucket": self.bucket,
             "schema": SCHEMA,
-            "credentials": {"kind": "secret", "secret_arn": self._secret_arn},
+            "credentials": credentials or {"kind": "secret", "secret_arn": self._secret_arn},
             "stop_timeout_seconds": stop_timeout_seconds,
         }
         environment = {

@@ -20,6 +20,8 @@ class Mode(StrEnum):
     REFUSE = "refuse"
     SLOW_DOWN = "slow down"
     """Answers HTTP requests with 503, as S3 does when there are too many."""
+    FORBIDDEN = "forbidden"
+    """Answers HTTP requests with 403, as S3 does when a permission is taken away."""
     SLOW = "slow"
     SILENT = "silent"
     """Takes everything and forwards nothing."""
@@ -29,10 +31,16 @@ class Mode(StrEnum):
     """Forwards what the client sends, and breaks the connection instead of forwarding the answer."""
 
 
-_SLOW_DOWN = (
-    b"HTTP/1.1 503 Slow Down\r\nContent-Type: application/xml\r\nConnection: close\r\nContent-Length: 59\r\n\r\n"
-    b"<Error><Code>SlowDown</Code><Message>later</Message></Error>"
-)
+def _refusal(status: str, code: str, message: str) -> bytes:
+    body = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
+    head = f"HTTP/1.1 {status}\r\nContent-Type: application/xml\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+    return (head + body).encode()
+
+
+_REFUSALS = {
+    Mode.SLOW_DOWN: _refusal("503 Slow Down", "SlowDown", "later"),
+    Mode.FORBIDDEN: _refusal("403 Forbidden", "AccessDenied", "Access Denied"),
+}
 
 
 class FaultyProxy:
@@ -111,8 +119,8 @@ class FaultyProxy:
                 if self.mode is Mode.REFUSE or (self.mode is Mode.LOSE_ANSWERS and not is_request):
                     client.transport.abort()
                     return
-                if is_request and self.mode is Mode.SLOW_DOWN:
-                    client.write(_SLOW_DOWN)
+                if is_request and self.mode in _REFUSALS:
+                    client.write(_REFUSALS[self.mode])
                     await client.drain()
                     return
                 if is_request and self.mode is Mode.HALF_REQUESTS:

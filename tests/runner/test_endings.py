@@ -6,49 +6,16 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.faults.machine import REPOSITORY, SCHEMA, Attempt, Machine, end_session
+from tests.faults.machine import REPOSITORY, Machine
+from tests.runner.attempts import builds, ended, started
 from tests.unit.runner.support import events_of, validated_record
 
 pytestmark = pytest.mark.usefixtures("schema")
 ENDLESS_SECONDS = 3600.0
-
-
-def started(
-    machine: Machine, run_id: str, *, spec: dict[str, Any], command: Sequence[str] | None = None, number: int = 1
-) -> Attempt:
-    """A runner at work: with a command of its own a new process, else a fork."""
-    if command is None:
-        return machine.start_attempt(run_id, number, spec=spec, stop_timeout_seconds=20, is_cold=False)
-    return machine.start_attempt(run_id, number, spec=spec, stop_timeout_seconds=20, is_cold=True, command=command)
-
-
-def ended(attempt: Attempt, *, within_seconds: float = 180) -> int:
-    """The exit code; nothing of the attempt outlives the test."""
-    try:
-        return attempt.process.wait(within_seconds)
-    finally:
-        end_session(attempt.process.pid)
-
-
-def builds(machine: Machine) -> list[str]:
-    """What was built in the schema, in order."""
-    return [
-        node
-        for (node,) in machine.stand_in.query(
-            "select node from public.fault_builds where schema_name = %s order by id", [SCHEMA]
-        )
-    ]
-
-
-@pytest.fixture(autouse=True)
-def _no_builds(machine: Machine) -> None:
-    machine.stand_in.run_sql("truncate public.fault_builds")
 
 
 def test_a_query_that_never_returns_ends_with_the_deadline(machine: Machine) -> None:
