@@ -137,7 +137,7 @@ class AirflowCloud(LocalCloud):
     def parse_milliseconds(self, file: Path) -> float:
         """CPU milliseconds that a DAG file takes in a new process, beyond `import airflow.sdk`."""
         done = subprocess.run(
-            [self._python, Path(__file__).with_name("parse_dag.py"), file],
+            [self._python, "-P", Path(__file__).with_name("parse_dag.py"), file],
             env=self.airflow.environment(),
             check=True,
             capture_output=True,

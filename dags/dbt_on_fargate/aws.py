@@ -3,8 +3,6 @@
 import functools
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]  # no stubs beside Airflow
-
 if TYPE_CHECKING:
     from botocore.client import BaseClient  # type: ignore[import-untyped]  # no stubs beside Airflow
 
@@ -37,6 +35,8 @@ def client(service: str, role_arn: str, region: str) -> "BaseClient":
 
 def may_pass(error: Exception) -> bool:
     """Whether AWS may answer the same call later: throttling, its own faults, no connection."""
+    from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]  # noqa: PLC0415 -- no stubs beside Airflow; not needed to parse a DAG
+
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         return error.response["Error"]["Code"] in _PASSING_ERROR_CODES or status >= 500

@@ -6,8 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]  # no stubs beside Airflow
-
 from . import aws
 from .deployment import Deployment
 
@@ -123,6 +121,8 @@ class Containers:
 
         Raises LaunchRefusedError with AWS's reason.
         """
+        from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]  # noqa: PLC0415 -- no stubs beside Airflow; not needed to parse a DAG
+
         deployment = self._deployment
         where: dict[str, Any] = (
             {"launchType": "FARGATE"}
@@ -174,6 +174,8 @@ class Containers:
 
     def stop(self, arn: str, reason: str) -> None:
         """Tell a container to stop: SIGTERM now, SIGKILL after its stop timeout. One that is gone already is no error."""
+        from botocore.exceptions import ClientError  # noqa: PLC0415 -- not needed to parse a DAG
+
         try:
             self._client().stop_task(cluster=self._deployment.cluster_arn, task=arn, reason=reason[:1024])
         except ClientError as error:

@@ -1,5 +1,6 @@
 """What the deployment wrote beside the DAG file: where the container runs, and dbt's graph."""
 
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
@@ -72,7 +73,7 @@ class Deployment:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {values[name]!r}")
         return cls(**values)
 
-    @property
+    @functools.cached_property
     def record_place(self) -> RecordPlace:
         """Where this project's run records are."""
         return RecordPlace(**{field.name: getattr(self, field.name) for field in fields(RecordPlace)})

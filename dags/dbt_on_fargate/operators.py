@@ -1,9 +1,11 @@
 """The tasks of the DAG: the one that runs dbt in a container, and one for each node."""
 
+import functools
 import json
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import Any, NoReturn, cast
 
 from airflow.triggers.base import BaseTrigger, StartTriggerArgs
@@ -28,14 +30,12 @@ class _ContainerOperator(BaseOperator):
         links.DocsLink(),
     )
 
-    def __init__(self, *, deployment: Deployment, run_task_id: str, nodes: Mapping[str, Node], **kwargs: Any) -> None:  # noqa: ANN401 -- whatever Airflow takes
-        super().__init__(**kwargs)
-        self.deployment = deployment
-        self.run_task_id = run_task_id
-        # By task id; shared by all tasks of the DAG.
-        self.nodes = nodes
-        self.link_addresses: dict[str, str] = {}
-        self._live_task_arn: str | None = None
+    deployment: Deployment
+    run_task_id: str
+    # By task id; shared by all tasks of the DAG.
+    nodes: Mapping[str, Node]
+    link_addresses: Mapping[str, str] = MappingProxyType({})
+    _live_task_arn: str | None = None
 
     def on_kill(self) -> None:
         """Stop the container when the task is killed while it has a worker."""
@@ -270,6 +270,12 @@ class DbtRunOperator(_ContainerOperator):
 
     ui_color = "#ffd9cc"
 
+    def __init__(self, *, deployment: Deployment, run_task_id: str, nodes: Mapping[str, Node], **kwargs: Any) -> None:  # noqa: ANN401 -- whatever Airflow takes
+        super().__init__(**kwargs)
+        self.deployment = deployment
+        self.run_task_id = run_task_id
+        self.nodes = nodes
+
     def execute(self, context: Context) -> dict[str, Any]:
         """Launch the container, unless this DAG run has one, and wait for its end without a worker."""
         spec = spec_of_params(context["params"]) | spec_of_interval(context)
@@ -295,8 +301,20 @@ class DbtNodeOperator(_ContainerOperator):
     # In its log only: each task's links would be deserialized with each trigger of the DAG.
     operator_extra_links = ()
 
-    def __init__(self, *, node: Node, **kwargs: Any) -> None:  # noqa: ANN401 -- whatever Airflow's operators take
+    # Not in the class above: Airflow takes much of the time of each `__init__` on the way to its own, for each node.
+    def __init__(
+        self,
+        *,
+        deployment: Deployment,
+        run_task_id: str,
+        nodes: Mapping[str, Node],
+        node: Node,
+        **kwargs: Any,  # noqa: ANN401 -- whatever Airflow takes
+    ) -> None:
         super().__init__(**kwargs)
+        self.deployment = deployment
+        self.run_task_id = run_task_id
+        self.nodes = nodes
         self.node = node
         self.start_trigger_args = _start_args(NodeTrigger, self._trigger_kwargs(), next_method="rebuild")
 
@@ -389,6 +407,7 @@ class DbtAssetsOperator(BaseOperator):
             self.log.info("updated: %s", outlet.uri)
 
 
+@functools.cache
 def _as_text(place: RecordPlace) -> str:
     # Airflow 3 deserializes the whole DAG for each trigger that it starts: what is nested costs the square of the number of nodes.
     return json.dumps(asdict(place))

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError  # type: ignore[import-untyped]  # no stubs beside Airflow
-
 from . import aws
 from .deployment import RecordPlace
 
@@ -251,7 +249,7 @@ class RunRecord:
     def _body(self, name: str) -> bytes | None:
         try:
             answer = self._client.get_object(Bucket=self._bucket, Key=f"{self._prefix}{name}")
-        except ClientError as error:
+        except self._client.exceptions.ClientError as error:
             if error.response["Error"]["Code"] in _MISSING:
                 return None
             raise

@@ -20,62 +20,12 @@ sys.path[:0] = [str(REPOSITORY_ROOT), str(REPOSITORY_ROOT / "dags")]
 _AIRFLOW_HOME = tempfile.TemporaryDirectory(prefix="airflow-home-")
 os.environ["AIRFLOW_HOME"] = _AIRFLOW_HOME.name
 
+from deployed import DEPLOYMENT, graph_node, write_dag_folder  # noqa: E402
+
 from dbt_on_fargate import aws as dbt_on_fargate_aws  # noqa: E402 -- after the path is set
 from dbt_on_fargate import compat  # noqa: E402
 from dbt_on_fargate.deployment import Deployment  # noqa: E402
 from local_cloud.airflow import LocalAirflow  # noqa: E402
-from stacks.airflow_plugin import plugin_files, plugin_folder  # noqa: E402
-
-DEPLOYMENT: dict[str, Any] = {
-    "format_version": 1,
-    "environment": "dev",
-    "project": "bookshop",
-    "dag_id": "dbt_dev_bookshop",
-    "account": "111111111111",
-    "region": "eu-west-1",
-    "schedule": None,
-    "time_zone": "Europe/Berlin",
-    "package": "dbt_on_fargate_dev",
-    "cluster_arn": "arn:aws:ecs:eu-west-1:111111111111:cluster/dev",
-    "task_definition_arn": "arn:aws:ecs:eu-west-1:111111111111:task-definition/dev-dbt-bookshop:7",
-    "task_definition_family": "dev-dbt-bookshop",
-    "container_name": "dbt",
-    "subnet_ids": ["subnet-1", "subnet-2"],
-    "security_group_ids": ["sg-1"],
-    "assign_public_ip": False,
-    "launch_role_arn": "arn:aws:iam::111111111111:role/launch",
-    "log_group_name": "/dbt/bookshop",
-    "log_stream_prefix": "dbt",
-    "bucket_name": "artifacts",
-    "project_prefix": "bookshop/",
-    "deadline_seconds": 7200,
-    "stop_timeout_seconds": 120,
-    "render": "nodes",
-    "capacity": "fargate",
-    "retry_delay_seconds": 2,
-    "notify": [
-        {"kind": "slack", "connection_id": "team_slack", "channel": "#data"},
-        {"kind": "sns", "topic_arn": "arn:aws:sns:eu-west-1:111111111111:data"},
-    ],
-}
-
-
-def graph_node(
-    unique_id: str, *, folder: str = "", after: tuple[str, ...] = (), tests: tuple[str, ...] = ()
-) -> dict[str, Any]:
-    """An entry of graph.json."""
-    resource_type, package, name = unique_id.split(".", 2)
-    return {
-        "unique_id": unique_id,
-        "resource_type": resource_type,
-        "name": name,
-        "package": package,
-        "folder": [folder] if folder else [],
-        "materialized": "table",
-        "depends_on": list(after),
-        "tests": list(tests),
-    }
-
 
 SEED = "seed.bookshop.regions"
 ORDERS = "model.bookshop.stg_orders"
@@ -126,25 +76,6 @@ for name, path in {
         EmptyOperator(task_id="read")
     globals()[name] = dag
 """
-
-
-def write_dag_folder(folder: Path, deployment: dict[str, Any], graph: dict[str, Any]) -> Path:
-    """What a deployment puts below Airflow's prefix; returns the folder of the DAG file."""
-    package = folder / deployment["package"]
-    package.mkdir(parents=True)
-    for source in (REPOSITORY_ROOT / "dags/dbt_on_fargate").iterdir():
-        if source.is_file():
-            (package / source.name).write_bytes(source.read_bytes())
-    plugin = folder / plugin_folder(deployment["package"])
-    plugin.mkdir()
-    for name, content in plugin_files(deployment["package"]).items():
-        (plugin / name).write_text(content)
-    project = folder / f"{deployment['package']}_{deployment['project']}"
-    project.mkdir()
-    (project / "dag.py").write_bytes((REPOSITORY_ROOT / "dags/dag.py").read_bytes())
-    (project / "deployment.json").write_text(json.dumps(deployment))
-    (project / "graph.json").write_text(json.dumps(graph))
-    return project
 
 
 @pytest.fixture(scope="session")

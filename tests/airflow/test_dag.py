@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import DEPLOYMENT, GRAPH, LONE, MART, ORDERS, REPORT, SEED, TASK_OF, graph_node, write_dag_folder
+from conftest import GRAPH, LONE, MART, ORDERS, REPORT, SEED, TASK_OF
+from deployed import DEPLOYMENT, graph_node, write_dag_folder
 
 from dbt_on_fargate.dag import build_dag
 from dbt_on_fargate.deployment import Deployment, Node, read_nodes

@@ -4,7 +4,8 @@ import json
 from typing import Any
 
 import pytest
-from conftest import DEPLOYMENT, MART, slack_connection
+from conftest import MART, slack_connection
+from deployed import DEPLOYMENT
 from fake_aws import FakeAws
 
 from dbt_on_fargate import compat, notice

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from conftest import DEPLOYMENT, MART, ORDERS, ORDERS_TEST, REPORT, SEED
+from conftest import MART, ORDERS, ORDERS_TEST, REPORT, SEED
+from deployed import DEPLOYMENT
 from fake_aws import FakeAws, FakeContainer, RecordWriter
 
 from dbt_on_fargate import compat, follower, triggers
