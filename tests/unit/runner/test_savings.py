@@ -85,7 +85,7 @@ def test_no_connection_looks_through_the_call_stack() -> None:
 
 
 _AS_DBT_DOES_IT = """
-import json, sys
+import dataclasses, json, sys
 if sys.argv[1:] == ["saving"]:
     from runner import dbt_session
     dbt_session.load()
@@ -95,6 +95,7 @@ from dbt.contracts.graph.nodes import Macro
 from dbt.context import macros
 from dbt.contracts.project import Project
 from dbt.exceptions import DuplicateMacroNameError
+from dbt.node_types import NodeType
 from mashumaro.config import BaseConfig
 
 
@@ -148,6 +149,12 @@ statements = [
 result["split"] = {statement: sqlparse.split(statement) for statement in statements}
 result["kept semicolon"] = [sqlparse.split("select 1;", strip_semicolon=strip) for strip in (False, True)]
 result["schema"] = Project.json_schema()
+written = dataclasses.replace(macro("shop", "kept"), resource_type=NodeType.Macro)
+for omit in (False, True):
+    fields = written.to_dict(omit_none=omit)
+    read = Macro.from_dict(fields)
+    result[f"fields without null: {omit}"] = [{**fields, "created_at": None}, read == written, type(read).__name__]
+result["packed"] = [Macro.from_msgpack(written.to_msgpack()) == written, len(written.to_msgpack())]
 result["lazy"] = BaseConfig.lazy_compilation
 print(json.dumps(result, sort_keys=True))
 """
@@ -176,6 +183,23 @@ def test_macros_statements_and_schemas_are_those_of_dbt_itself() -> None:
     with_savings = json.loads(told_by(_AS_DBT_DOES_IT, "saving"))
     assert with_savings.pop("lazy") is True
     assert without == with_savings
+
+
+def test_importing_dbt_compiles_no_serializer() -> None:
+    """They are hundreds; dbt reads its own version while it is imported, and no more."""
+    code = (
+        "from mashumaro.core.meta.code.builder import CodeBuilder\n"
+        "compiled, compile = [], CodeBuilder.compile\n"
+        "CodeBuilder.compile = lambda builder: (compiled.append(builder.cls), compile(builder))\n"
+        "from runner import dbt_session\n"
+        "dbt_session.load()\n"
+        "imported = [each.__name__ for each in compiled]\n"
+        "from dbt.contracts.graph.nodes import Macro\n"
+        "Macro.from_dict({'name': 'm', 'macro_sql': '', 'original_file_path': '', 'path': '', 'package_name': 'shop',"
+        " 'resource_type': 'macro', 'unique_id': 'macro.shop.m'})\n"
+        "print(imported, Macro in compiled)\n"
+    )
+    assert told_by(code) == "['VersionSpecifier'] True"
 
 
 def test_a_single_statement_is_not_taken_to_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
