@@ -17,6 +17,7 @@ from runner.endings import Endings
 from runner.events import EventReader, node_result
 from runner.nodes import NodeLedger, NodeResult, PlannedNode
 from runner.outcome import NodeStatus, Outcome, RunnerError
+from runner.personal_data import personal_data_of
 from runner.record import AttemptRecord
 from runner.run_spec import Policy, Step, StepName
 
@@ -115,6 +116,8 @@ class Pipeline:
         self.endings: list[StepEnding] = []
         self.samples: dict[tuple[str, str], Mapping[str, Any]] = {}
         """By step and unique id, rows that a test has found."""
+        self.withheld: dict[tuple[str, str], str] = {}
+        """By step and unique id, why rows that a test has found are not even read."""
         self._begun: tuple[Step, int, float] | None = None
 
     def run(self) -> None:
@@ -164,6 +167,10 @@ class Pipeline:
     def _sample_failed_rows(self, step: Step) -> None:
         for result in self._ledger.results(step.name.value):
             if not self._sampled_rows or not result.failures or result.resource_type != "test" or self._endings.reason:
+                continue
+            personal = personal_data_of(self._session.manifest, result.unique_id)
+            if personal:
+                self.withheld[step.name.value, result.unique_id] = personal
                 continue
             try:
                 found = self._session.sample_rows(result.compiled_code or "", limit=self._sampled_rows)

@@ -30,7 +30,7 @@ def step_uploads(results_folder: Path, attempt_folder: str) -> list[Upload]:
 
 def docs_uploads(results_folder: Path, endings: Sequence[StepEnding], prefix: str) -> list[Upload]:
     """
-    Return the uploads of the docs under `prefix`: the page, what it was made of, and the results of the last build.
+    Return the uploads of the docs under `prefix`: the page, what it was made of, the results of the last build, the sources.
 
     Empty unless the docs step has made a page in this attempt.
     """
@@ -43,11 +43,24 @@ def docs_uploads(results_folder: Path, endings: Sequence[StepEnding], prefix: st
         Upload(key=f"{prefix}manifest.json", source=folder / "manifest.json"),
         Upload(key=f"{prefix}catalog.json", source=folder / "catalog.json"),
     ]
-    build = _ending(endings, {StepName.BUILD, StepName.RUN})
-    results = results_folder / build.folder / "run_results.json" if build else None
-    if results is not None and results.exists():
-        uploads.append(Upload(key=f"{prefix}run_results.json", source=results))
+    for names, artifact in (
+        ({StepName.BUILD, StepName.RUN}, "run_results.json"),
+        ({StepName.SOURCE_FRESHNESS}, "sources.json"),
+    ):
+        ending = _ending(endings, names)
+        results = results_folder / ending.folder / artifact if ending else None
+        if results is not None and results.exists():
+            uploads.append(Upload(key=f"{prefix}{artifact}", source=results))
     return uploads
+
+
+def docs_of_report(own_prefix: str | None, last_prefix: str | None) -> dict[str, Any] | None:
+    """Return where a report links to the docs: those of its own attempt, or the last ones before it, None if there are none."""
+    prefix = own_prefix or last_prefix
+    if not prefix:
+        return None
+    folder = prefix.rstrip("/").rpartition("/")[2]
+    return {"href": f"../../../../docs/{folder}/index.html", "from": None if own_prefix else folder}
 
 
 def switch_latest(

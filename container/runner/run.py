@@ -23,16 +23,18 @@ from runner.endings import Endings
 from runner.events import EventReader
 from runner.fingerprint import code_fingerprint, combined
 from runner.headline import headline
+from runner.history import History, run_entry
 from runner.log import SCRUBBER
 from runner.metrics import metric_lines, write_metrics
 from runner.nodes import NodeLedger, compiled_path
 from runner.outcome import ExitCode, Outcome, RunnerError, SettingsError
+from runner.page_data import graph_of, page_data
 from runner.parse_cache import ParseCache
 from runner.pipeline import Pipeline
 from runner.profile import profile_environment, write_profile
-from runner.publish import docs_uploads, step_uploads, switch_latest, upload_all
+from runner.publish import docs_of_report, docs_uploads, step_uploads, switch_latest, upload_all
 from runner.record import FORMAT_VERSION, AttemptRecord
-from runner.report import Report
+from runner.report import report_page
 from runner.resume import Resume, next_attempt, read_resume
 from runner.run_spec import Policy, RunSpec, run_spec_from
 from runner.settings import Settings
@@ -41,6 +43,7 @@ from runner.store import ALWAYS_CHECK, AlreadyExists, Store, Upload
 _LOG = logging.getLogger("runner")
 _SECONDS_FOR_THE_END = 60.0
 """How long the end of a run waits for S3 when nobody is stopping it."""
+_SECONDS_FOR_THE_HISTORY = 10.0
 _SAMPLED_ROWS = 10
 _MOST_ATTEMPTS_AT_A_NUMBER = 20
 
@@ -60,6 +63,8 @@ class Run:
         self._start: dict[str, Any] = {}
         self._ledger: NodeLedger | None = None
         self._pipeline: Pipeline | None = None
+        self._session: DbtSession | None = None
+        self._history: History | None = None
         self._results_folder = settings.scratch_folder / "results"
         self._spec = RunSpec()
         self._resume = Resume()
@@ -122,6 +127,8 @@ class Run:
                     ) from error
                 continue
             self._record, self._ledger = record, NodeLedger(record)
+            self._history = History(self._store, start=self._start)
+            self._history.begin()
             self._say_how_it_resumes()
             return
         raise SettingsError(f"no free attempt number was found for run {settings.run_id!r}")
@@ -155,6 +162,7 @@ class Run:
             on_event=events,
             on_session=lambda pid: record.event("session_opened", pid=pid),
         )
+        self._session = session
         self._endings.cancel_queries = session.cancel_queries
         if spec.defer_state is not None:
             session.defer_to(self._deferred_state(spec.defer_state))
@@ -220,31 +228,29 @@ class Run:
         docs_prefix = f"docs/{record.run_id}-{record.attempt:04d}/"
         docs = docs_uploads(self._results_folder, endings, docs_prefix)
         ended_at, took = now(), time.monotonic() - self._started
-        report = Report(
-            start=self._start,
-            outcome=outcome.value,
-            headline=told,
-            reason=reason,
-            ended_at=ended_at,
-            seconds=took,
-            endings=endings,
-            results=ledger.results(),
-            counts=ledger.counts(),
-            samples=samples,
-            docs_link=f"../../../../{docs_prefix}index.html" if docs else None,
-        )
         docs_are_there = bool(docs) and upload_all(self._store, docs, within_seconds=seconds / 2)
+        pages: list[Upload] = []
+        try:
+            pages = self._pages(
+                record,
+                ledger,
+                outcome=outcome,
+                headline=told,
+                reason=reason,
+                ended_at=ended_at,
+                seconds=took,
+                docs_prefix=docs_prefix if docs_are_there else None,
+                within_seconds=max(1.0, min(_SECONDS_FOR_THE_HISTORY, (until - time.monotonic()) / 4)),
+            )
+        except Exception:  # noqa: BLE001 - whatever it is, the record must get its end
+            _LOG.exception("the runner has a bug: there is no report")
         upload_all(
             self._store,
             [
                 *step_uploads(self._results_folder, record.folder),
                 *_sql_uploads(ledger, record.folder),
                 *_sample_uploads(samples, record.folder),
-                Upload(
-                    key=f"{record.folder}report.html",
-                    source=report.html().encode(errors="replace"),
-                    cache_control=ALWAYS_CHECK,
-                ),
+                *pages,
             ],
             within_seconds=max(1.0, (until - time.monotonic()) / 2),
         )
@@ -287,6 +293,54 @@ class Run:
         _LOG.log(
             level, "%s", told, extra={**ending, "seconds": round(took, 3), "record": self._store.uri(record.folder)}
         )
+
+    def _pages(
+        self,
+        record: AttemptRecord,
+        ledger: NodeLedger,
+        *,
+        outcome: Outcome,
+        headline: str,
+        reason: str | None,
+        ended_at: str,
+        seconds: float,
+        docs_prefix: str | None,
+        within_seconds: float,
+    ) -> list[Upload]:
+        """Return the report and the history, which the report compares this run with; none of it may cost the record its end."""
+        assert self._history is not None  # noqa: S101 - set with the record
+        past = self._history.read(within_seconds=within_seconds)
+        manifest = self._session.manifest if self._session else None
+        results, endings = ledger.results(), self._pipeline.endings if self._pipeline else []
+        data = page_data(
+            start=self._start,
+            outcome=outcome.value,
+            headline=headline,
+            reason=reason,
+            ended_at=ended_at,
+            seconds=seconds,
+            endings=endings,
+            results=results,
+            samples=self._pipeline.samples if self._pipeline else {},
+            withheld=self._pipeline.withheld if self._pipeline else {},
+            docs=docs_of_report(docs_prefix, past.overview.get("docs_prefix")),
+            graph=graph_of(manifest) if manifest is not None else {},
+            past=past,
+        )
+        entry = run_entry(
+            start=self._start,
+            outcome=outcome.value,
+            headline=headline,
+            ended_at=ended_at,
+            seconds=seconds,
+            results=results,
+            counts=ledger.counts(),
+            has_docs=docs_prefix is not None,
+        )
+        return [
+            Upload(key=f"{record.folder}report.html", source=report_page(data), cache_control=ALWAYS_CHECK),
+            *self._history.uploads(past, run=entry, results=results, docs_prefix=docs_prefix, manifest=manifest),
+        ]
 
     def _launched_spec(self) -> Mapping[str, Any]:
         uri = self._settings.spec_uri

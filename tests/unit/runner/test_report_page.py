@@ -1,45 +1,47 @@
-"""The report and the headline of a run."""
+"""The data of the report, the page over them, and the headline of a run."""
 
+import json
 from html.parser import HTMLParser
 from typing import Any
 
 import pytest
 
 from runner.headline import headline
+from runner.log import SCRUBBER
 from runner.nodes import NodeResult
 from runner.outcome import NodeStatus, Outcome
-from runner.report import Report
+from runner.report import report_page
+from tests.pages.runs import Shop, data_of, failing, iso, start_of, steps_of
 
-START: dict[str, Any] = {
-    "project": "shop",
-    "environment": "dev",
-    "run_id": "r",
-    "attempt": 1,
-    "started_at": "2026-11-22T05:00:00.000000Z",
-    "code": {"fingerprint": "abc"},
-    "versions": {"dbt-core": "1.11"},
-    "resumes": None,
-    "launched_by": {"url": "https://airflow.example.com/?a=1&b=2", "note": "<script>alert(1)</script>"},
-}
-EVIL = "<script>alert('x')</script>\"'&"
+EVIL = "</script><script>alert('x')</script><!-- %%DATA%% \u2028\u202e\ud800 \"'&"
 
 
-class Texts(HTMLParser):
-    """The tags and the texts of a page, as a browser reads them."""
+class Elements(HTMLParser):
+    """The scripts and the title of a page, as a browser reads them."""
 
-    def __init__(self, page: str) -> None:
+    def __init__(self, page: bytes) -> None:
         super().__init__()
-        self.tags: list[str] = []
-        self.texts = ""
-        self.feed(page)
+        self.scripts: list[str] = []
+        self.title = ""
+        self._open = ""
+        self.feed(page.decode())
 
     def handle_starttag(self, tag: str, attrs: object) -> None:  # noqa: ARG002 - as HTMLParser calls it
-        """Note a tag."""
-        self.tags.append(tag)
+        """Note a script."""
+        self._open = tag
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_endtag(self, tag: str) -> None:  # noqa: ARG002 - as HTMLParser calls it
+        """Texts belong to it no more."""
+        self._open = ""
 
     def handle_data(self, data: str) -> None:
         """Note a text."""
-        self.texts += data
+        if self._open == "script":
+            self.scripts[-1] += data
+        elif self._open == "title":
+            self.title += data
 
 
 def node(name: str, status: NodeStatus, **more: Any) -> NodeResult:  # noqa: ANN401 - any field
@@ -53,46 +55,87 @@ def node(name: str, status: NodeStatus, **more: Any) -> NodeResult:  # noqa: ANN
     return NodeResult(**{**fields, "status": status, **more})
 
 
-def page(*results: NodeResult, reason: str | None = None, **more: Any) -> Texts:  # noqa: ANN401 - any field
-    """The report over these nodes."""
-    report = Report(
-        start=START,
-        outcome="failed",
-        headline="model a failed",
-        reason=reason,
-        ended_at="2026-11-22T05:01:00.000000Z",
-        seconds=60.0,
-        endings=(),
-        results=results,
-        counts={"error": 1},
-        **more,
-    )
-    return Texts(report.html())
-
-
-def test_every_text_is_escaped() -> None:
-    """Names, messages, SQL and rows of a warehouse can hold anything; none of it becomes markup."""
-    result = node(EVIL, NodeStatus.ERROR, message=EVIL, compiled_code=EVIL, thread=EVIL)
+def test_no_text_of_others_becomes_markup() -> None:
+    """Names, messages, SQL and rows of a warehouse can hold anything; it arrives as it was, in one element of data."""
+    result = node(EVIL, NodeStatus.ERROR, message=EVIL, compiled_code=EVIL, thread=EVIL, ended_at=iso(9))
     samples = {("build", result.unique_id): {"columns": [EVIL], "rows": [[EVIL], [None]]}}
-    shown = page(result, reason=EVIL, samples=samples)
+    start = start_of(run_id="r", launched_by={EVIL: EVIL})
+    page = Elements(report_page(data_of("failed", EVIL, [result], start=start, samples=samples, reason=EVIL)))
 
-    assert "script" not in shown.tags
-    assert shown.texts.count(EVIL) >= 5
-
-
-def test_failures_come_first_with_message_and_sql() -> None:
-    """Before everything that went well."""
-    shown = page(
-        node("all_well", NodeStatus.SUCCESS),
-        node("bad", NodeStatus.ERROR, message="division by zero", compiled_code="select 1/0"),
-    ).texts
-
-    assert shown.index("division by zero") < shown.index("select 1/0") < shown.index("all_well")
+    shown = json.loads(page.scripts[0])
+    assert len(page.scripts) == 2
+    assert (shown["headline"], shown["nodes"][0][2]) == (EVIL, EVIL)
+    assert shown["details"]["0"] == {
+        "message": EVIL,
+        "sql": EVIL,
+        "sample": {"columns": [EVIL], "rows": [[EVIL], [None]]},
+    }
 
 
-def test_a_run_without_nodes_tells_its_reason() -> None:
-    """Credentials that could not be fetched leave no node to show."""
-    assert "the task role lacks glue:GetConnection" in page(reason="the task role lacks glue:GetConnection").texts
+def test_the_data_are_ascii_without_a_less_than_sign() -> None:
+    """Nothing in them can end their element, and no line separator can trouble a reader."""
+    page = report_page(data_of("failed", EVIL, [node("a", NodeStatus.ERROR, message=EVIL)])).decode()
+    data = page.partition('id="data">')[2].partition("</script>")[0]
+
+    assert data.isascii()
+    assert not {"<", ">", "&"} & set(data)
+
+
+def test_a_secret_with_a_less_than_sign_is_scrubbed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scrubbing comes before that sign is written otherwise."""
+    monkeypatch.setattr(SCRUBBER, "_forms", ())
+    SCRUBBER.hide("pass<word&")
+    page = report_page(data_of("error", "could not connect", [], reason="refused pass<word&"))
+
+    assert b"refused *****" in page
+    assert b"pass" + b"\\u003cword" not in page
+
+
+def test_long_texts_are_cut_and_say_so() -> None:
+    """A message of 10 MB makes no page of 10 MB."""
+    data = data_of("failed", "x" * 9_000, [node("a" * 9_000, NodeStatus.ERROR, message="m" * 10_000_000)])
+
+    assert len(json.dumps(data)) < 60_000
+    assert data["details"]["0"]["message_cut"] == 10_000_000 - 20_000
+
+
+def test_many_long_texts_leave_the_rest_to_the_record() -> None:
+    """The page of a night in which everything fails is still a page."""
+    results = [
+        node(f"m{number}", NodeStatus.ERROR, message="m" * 9_000, compiled_code="s" * 90_000) for number in range(500)
+    ]
+    data = data_of("failed", "x", results)
+
+    assert len(json.dumps(data)) < 4_000_000
+    assert data["cut"] > 400
+    assert all(detail["message"] for detail in data["details"].values())
+
+
+def test_times_lanes_and_edges_are_those_of_the_run() -> None:
+    """A node begins when it ended less what it took; each thread of a step is a lane; edges are pairs of numbers."""
+    first = node("a", NodeStatus.SUCCESS, seconds=2.0, thread="Thread-9 (worker)", ended_at=iso(5))
+    second = node("b", NodeStatus.SUCCESS, seconds=1.0, thread="Thread-4 (worker)", ended_at=iso(6))
+    earlier = node("c", NodeStatus.SUCCESS, seconds=3.0, thread="Thread-1", ended_at=iso(0), from_attempt=1)
+    graph = {
+        "model.shop.a": ("model", "a", ["source.shop.raw.x"]),
+        "model.shop.b": ("model", "b", ["model.shop.a", "model.shop.c"]),
+        "source.shop.raw.x": ("source", "raw.x", ()),
+        "model.shop.unasked": ("model", "unasked", ["model.shop.b"]),
+    }
+    data = data_of("success", "x", [first, second, earlier], graph=graph, endings=steps_of(Outcome.SUCCESS))
+
+    assert [row[5:8] for row in data["nodes"]] == [[3.0, 2.0, 0], [5.0, 1.0, 1], [None, 3.0, None], [None, None, None]]
+    assert [row[0] for row in data["nodes"]][3:] == ["source.shop.raw.x"]
+    assert data["edges"] == [3, 0, 0, 1, 2, 1]
+
+
+def test_a_report_of_500_models_is_made_of_the_whole_graph() -> None:
+    """Every node is in it, tests too."""
+    shop = Shop(500)
+    data = data_of("failed", "x", shop.results(broken={shop.models[9]: failing(shop.models[9])}), graph=shop.graph)
+
+    assert len(data["nodes"]) == len(shop.graph)
+    assert len(data["edges"]) == 2 * sum(len(parents) for _, _, parents in shop.graph.values())
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def test_a_project_that_does_not_parse_ends_with_dbts_words(store: Store, projec
 
     record = validated_record(store, "r")
     assert (code, record["attempts/0001/end.json"]["outcome"]) == (ExitCode.DID_NOT_FINISH, "error")
-    assert "depends on a node named &#x27;nothing&#x27;" in record["attempts/0001/report.html"].decode()
+    assert "depends on a node named 'nothing'" in record["attempts/0001/report.html"].decode()
 
 
 @pytest.mark.usefixtures("nowhere")

@@ -1,0 +1,211 @@
+"""`python -m tests.pages.make_pages FOLDER`: a bucket of pages as the product's own code writes them, for a browser to read."""
+
+import json
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from runner.history import Past
+from runner.nodes import NodeResult
+from runner.outcome import NodeStatus, Outcome
+from runner.report import report_page
+from runner.run_spec import StepName
+from tests.pages.runs import BEGAN, Shop, data_of, ending, failing, history_files, iso, start_of, steps_of
+
+REPOSITORY = Path(__file__).parents[2]
+EVIL = (
+    "</script><img src=x onerror=\"document.title='broken into'\"><script>document.title='broken into'</script>"
+    "\u202egnp.tset\u2028 javascript:alert(1) & \"'\ud800"
+)
+_PORTAL_PROJECTS = 100
+
+
+def main(folder: Path) -> None:
+    """Write `reports/*.html`, which open from disk, and `bucket/`, which is to be served."""
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "reports").mkdir(parents=True)
+    for name, data in _reports().items():
+        (folder / f"reports/{name}.html").write_bytes(report_page(data))
+    _write_bucket(folder / "bucket")
+
+
+def _reports() -> Mapping[str, Mapping[str, Any]]:
+    shop = Shop(34)
+    victim = shop.models[11]
+    test = f"test.shop.not_null_{shop.graph[shop.models[20]][1]}_id.{20:06x}"
+    personal = f"test.shop.not_null_{shop.graph[shop.models[22]][1]}_id.{22:06x}"
+    source = next(iter(shop.graph))
+    _, past = history_files(shop, project="bookshop", runs=40)
+    broken = {
+        victim: failing(victim),
+        test: failing(test, NodeStatus.FAIL, message="Got 3 results, configured to fail if != 0", failures=3),
+        personal: failing(personal, NodeStatus.WARN, message="Got 12 results, configured to warn if != 0", failures=12),
+        source: failing(source, NodeStatus.WARN, message="the newest row is 31.0 hours old", step="source_freshness"),
+    }
+    samples = {
+        ("build", test): {
+            "columns": ["order_id", "amount"],
+            "rows": [["1041", None], ["1077", "-3.50"], ["1108", None]],
+        }
+    }
+    failed = shop.results(broken=broken)
+    name = shop.graph[victim][1]
+    return {
+        "green": data_of(
+            "success",
+            "bookshop is done: 79 of 79 nodes",
+            shop.results(),
+            endings=steps_of(Outcome.SUCCESS),
+            graph=shop.graph,
+            past=past,
+        ),
+        "failed": data_of(
+            "failed",
+            f'model {name} failed: column "refund_total" does not exist in o (and 1 more)',
+            failed,
+            reason="step build: 1 error, 1 fail",
+            endings=steps_of(Outcome.FAILED, "1 error, 1 fail, 12 skipped"),
+            graph=shop.graph,
+            past=past,
+            samples=samples,
+            withheld={("build", personal): "column email of dim_customers is marked as personal data"},
+        ),
+        "resumed": _resumed(shop),
+        "interrupted": data_of(
+            "interrupted",
+            "the run was stopped after 52 of 79 nodes: SIGTERM was received",
+            shop.results(stop_after=52),
+            reason="SIGTERM was received",
+            endings=[ending(StepName.BUILD, Outcome.INTERRUPTED, 30.0, 1, "SIGTERM was received")],
+            graph=shop.graph,
+            docs=None,
+        ),
+        "empty": data_of(
+            "error",
+            "the selection matches no node, so nothing was built",
+            [],
+            reason="step build: the selection matches no node, so nothing was built",
+            endings=[
+                ending(StepName.BUILD, Outcome.ERROR, 0.4, 1, "the selection matches no node, so nothing was built")
+            ],
+            docs=None,
+        ),
+        "before_dbt": data_of(
+            "error",
+            "the task role lacks glue:GetConnection on Glue connection 'warehouse'",
+            [],
+            reason="the task role lacks glue:GetConnection on Glue connection 'warehouse'",
+            docs=None,
+        ),
+        "hostile": _hostile(),
+        "large": _large(5000),
+    }
+
+
+def _resumed(shop: Shop) -> dict[str, Any]:
+    start = start_of(attempt=2, resumes={"attempt": 1})
+    past = Past(overview={"begun": [{"run_id": start["run_id"], "attempt": 1, "started_at": iso(-400)}]})
+    return data_of(
+        "success",
+        "bookshop is done: 79 of 79 nodes",
+        shop.results(done_before=list(shop.graph)[10:50]),
+        start=start,
+        endings=steps_of(Outcome.SUCCESS),
+        graph=shop.graph,
+        past=past,
+    )
+
+
+def _hostile() -> dict[str, Any]:
+    results: list[NodeResult] = []
+    graph: dict[str, tuple[str, str, Sequence[str]]] = {}
+    for number, name in enumerate(
+        [EVIL, "__proto__", "constructor", "x" * 200_000, "\u202eevil\u202d", "", "%%DATA%%", "مبيعات"]
+    ):
+        unique_id = f"model.shop.{name}" if name != "__proto__" else name
+        graph[unique_id] = ("model", name, list(graph)[-2:])
+        results.append(
+            NodeResult(
+                unique_id=unique_id,
+                resource_type="model",
+                name=name,
+                step="build",
+                status=NodeStatus.ERROR if number != 2 else NodeStatus.WARN,
+                seconds=1.5,
+                thread=EVIL,
+                message=EVIL if number else "m" * 10_000_000,
+                compiled_code=EVIL * 100,
+                ended_at=iso(5 + number),
+            )
+        )
+    samples = {
+        ("build", results[3].unique_id): {"columns": [EVIL, "__proto__"], "rows": [[EVIL, "r" * 100_000], [None, EVIL]]}
+    }
+    start = start_of(launched_by={EVIL: EVIL, "url": "javascript:document.title='broken into'"}, starts_over=EVIL)
+    start["code"] = {"fingerprint": EVIL, "git_commit": EVIL, "image": EVIL}
+    start["task_arn"], start["log"] = EVIL, {"group": EVIL, "stream": EVIL}
+    past = Past(runs=[], nodes={"__proto__": ["model", EVIL, "sfe", [1.0, None, None]]}, columns=[["a", 1, iso(0)]] * 3)
+    return data_of(
+        "failed",
+        EVIL,
+        results,
+        reason=EVIL,
+        graph=graph,
+        samples=samples,
+        start=start,
+        past=past,
+        endings=steps_of(Outcome.FAILED, EVIL),
+    )
+
+
+def _large(nodes: int) -> dict[str, Any]:
+    shop = Shop(nodes // 2)
+    victim = shop.models[400]
+    return data_of(
+        "failed",
+        f"model {shop.graph[victim][1]} failed: division by zero",
+        shop.results(broken={victim: failing(victim)}),
+        reason="step build: 1 error",
+        endings=steps_of(Outcome.FAILED, "1 error"),
+        graph=shop.graph,
+        seconds=1900.0,
+    )
+
+
+def _write_bucket(bucket: Path) -> None:
+    shutil.copytree(REPOSITORY / "pages/dist", bucket / "_pages")
+    projects = []
+    small = Shop(20)
+    for number in range(_PORTAL_PROJECTS):
+        name = "bookshop" if number == 0 else f"project_{number:03d}"
+        shop, runs = (Shop(2500), 1000) if number == 0 else (small, 12)
+        projects.append(
+            {"name": name, "schedule": f"{number % 60} 5 * * *", "time_zone": "Europe/Berlin", "deadline_seconds": 7200}
+        )
+        if number == 1:
+            continue
+        ends = {2: "failed", 3: "interrupted"}.get(number, "success")
+        began = BEGAN - timedelta(hours=number % 9)
+        files, _ = history_files(shop, project=name, runs=runs, seed=number + 1, ends=ends, began=began)
+        for key, body in files.items():
+            path = bucket / name / key
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(body)
+        if number == 4:
+            overview = bucket / name / "history/overview.json"
+            content = json.loads(overview.read_text())
+            content["begun"] = [{"run_id": "manual-1", "attempt": 1, "started_at": iso(1800)}]
+            overview.write_text(json.dumps(content))
+        if number == 5:
+            (bucket / name / "history/overview.json").write_text(
+                json.dumps({"format_version": 1, "last": {"headline": EVIL, "outcome": EVIL}})
+            )
+    listed = {"format_version": 1, "environment": "live", "projects": projects}
+    (bucket / "_pages/projects.json").write_text(json.dumps(listed))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
