@@ -160,6 +160,11 @@ dags: setup ## Copy the deployed DAG files of an environment to a folder, to shi
 	@test -n "$(ENV)" -a -n "$(TO)" || { echo 'name the environment and the folder: make dags ENV=dev TO=dags'; exit 2; }
 	@$(BIN)/python -m tools.dags "$(ENV)" "$(TO)"
 
+.PHONY: datahub
+datahub: setup ## Fetch what DataHub reads of a project, with a recipe for it: ENV=live PROJECT=bookshop TO=folder FABRIC=PROD
+	@test -n "$(ENV)" -a -n "$(PROJECT)" -a -n "$(TO)" || { echo 'name environment, project and folder: make datahub ENV=live PROJECT=bookshop TO=datahub'; exit 2; }
+	@$(BIN)/python -m tools.datahub "$(ENV)" "$(PROJECT)" "$(TO)" $(if $(FABRIC),"$(FABRIC)")
+
 .PHONY: packages
 packages: setup ## Install the dbt packages of a project, so that its image needs no package hub: PROJECT=path
 	@test -n "$(PROJECT)" || { echo 'name the project: make packages PROJECT=projects/bookshop'; exit 2; }

@@ -28,6 +28,7 @@ VENVS = {
     "airflow-2": "Airflow 2",
     "airflow-cosmos": "Airflow 3 with Astronomer Cosmos",
     "checkov": "Checkov",
+    "datahub": "DataHub's reader of dbt",
     "screenshots": "what drives a browser",
 }
 GLUE_CONNECTION_NAME = "warehouse"

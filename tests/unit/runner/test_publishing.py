@@ -31,6 +31,7 @@ def ending(name: StepName, number: int, outcome: Outcome = Outcome.SUCCESS) -> S
 def results(tmp_path: Path) -> Path:
     """What a build and the docs step have left."""
     for name in (
+        "01-source_freshness/sources.json",
         "02-build/run_results.json",
         "02-build/manifest.json",
         "03-docs/manifest.json",
@@ -43,12 +44,13 @@ def results(tmp_path: Path) -> Path:
     return tmp_path
 
 
-ENDINGS = [ending(StepName.BUILD, 2), ending(StepName.DOCS, 3)]
+ENDINGS = [ending(StepName.SOURCE_FRESHNESS, 1), ending(StepName.BUILD, 2), ending(StepName.DOCS, 3)]
 
 
 def test_each_steps_results_keep_their_own_name(results: Path) -> None:
     """The docs step writes a manifest too, and does not replace the build's."""
     assert {
+        "a/steps/01-source_freshness/sources.json",
         "a/steps/02-build/run_results.json",
         "a/steps/02-build/manifest.json",
         "a/steps/03-docs/manifest.json",
@@ -57,11 +59,11 @@ def test_each_steps_results_keep_their_own_name(results: Path) -> None:
 
 
 def test_docs_are_one_page_and_what_it_was_made_of(store: Store, results: Path) -> None:
-    """Under one prefix, with the results of the build."""
+    """Under one prefix, with the results of the build and of the sources."""
     assert upload_all(store, docs_uploads(results, ENDINGS, "docs/r-0001/"), within_seconds=20)
 
     found = {key.removeprefix("docs/r-0001/"): store.get(key) for key in store.keys("docs/")}
-    assert {"index.html", "manifest.json", "catalog.json", "run_results.json"} == set(found)
+    assert {"index.html", "manifest.json", "catalog.json", "run_results.json", "sources.json"} == set(found)
     assert (
         found["index.html"],
         found["run_results.json"],
