@@ -65,6 +65,14 @@ class RunFollower:
         known = self.records.get(record)
         return known is not None and attempt in known.attempts and known.attempts[attempt].is_finished
 
+    @property
+    def is_a_success(self) -> bool:
+        """Whether the newest attempt of what was asked for at first is over, and all is built and passed."""
+        record = self.records.get(self._base)
+        if record is None or not record.attempts:
+            return False
+        return record.attempts[max(record.attempts)].outcome == "success"
+
     def follow(self, record: str) -> None:
         """Read this record, too, from the next poll on."""
         self._wanted.add(record)
@@ -79,6 +87,10 @@ class RunFollower:
         await self.next_poll()
         self._polls = 0
         await self.next_poll()
+
+    async def ask_for_states(self) -> None:
+        """Ask Airflow for the states of the tasks, between two polls."""
+        await asyncio.to_thread(self._ask_for_states)
 
     async def poll_for_ever(self) -> None:
         """Poll until cancelled; what AWS or Airflow cannot answer now is asked again."""

@@ -1,8 +1,10 @@
-"""Lets the triggerer of Airflow 3.3 start the triggers of this package without their DAG, which they have no use for."""
+"""Spares the triggerer of Airflow 3.3 what tasks of this package have no use for: their DAG at the start, a callback at the end."""
 
+import importlib
 import inspect
 import logging
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from airflow import __version__ as airflow_version
@@ -11,7 +13,9 @@ from airflow.plugins_manager import AirflowPlugin
 _PACKAGE = __name__.rpartition(".")[0]
 _SERIES = "3.3."
 _TRIGGERER_MODULE = "airflow.jobs.triggerer_job_runner"
+_SINK_MODULE = "airflow.callbacks.database_callback_sink"
 _PARAMETERS = ("self", "trigger", "dag_bag", "render_log_fname", "session")
+_SINK_PARAMETERS = ("self", "callback", "session")
 
 _log = logging.getLogger(__name__)
 
@@ -39,9 +43,8 @@ def start_triggers_without_their_dag() -> bool:
     if triggerer is None or not airflow_version.startswith(_SERIES):
         return False
     supervisor = triggerer.TriggerRunnerSupervisor
-    original = getattr(supervisor, "_create_workload", None)
-    if original is None or tuple(inspect.signature(original).parameters) != _PARAMETERS:
-        _log.warning("this triggerer is not as expected: large dbt projects show late, see docs/airflow.md")
+    original = _known_method(supervisor, "_create_workload", _PARAMETERS)
+    if original is None:
         return False
 
     def create_workload(
@@ -59,6 +62,38 @@ def start_triggers_without_their_dag() -> bool:
     return True
 
 
+def queue_no_callbacks_of_success() -> bool:
+    """
+    Queue no callback when a task of this package ends well in this triggerer; returns whether that is so from now on.
+
+    Airflow 3.3 queues one for each task that its triggerer ends, whether the task has callbacks or not. Its DAG processor then parses
+    the DAG's file, for up to twenty of them at a time, only to find that those of success are none of its business
+    (`_execute_task_callbacks`). Callbacks of failure are queued as ever. Does nothing where `start_triggers_without_their_dag` does not.
+    """
+    if _TRIGGERER_MODULE not in sys.modules or not airflow_version.startswith(_SERIES):
+        return False
+    sink = importlib.import_module(_SINK_MODULE).DatabaseCallbackSink
+    original = _known_method(sink, "send", _SINK_PARAMETERS)
+    if original is None:
+        return False
+
+    def send(self: object, callback: Any, **kwargs: object) -> None:  # noqa: ANN401 -- Airflow's
+        is_of_success = str(getattr(callback, "task_callback_type", None)) == "success"
+        if not (is_of_success and f"{_PACKAGE}_" in callback.filepath):
+            original(self, callback, **kwargs)
+
+    sink.send = send
+    return True
+
+
+def _known_method(owner: type, name: str, parameters: tuple[str, ...]) -> Callable[..., object] | None:
+    found: Callable[..., object] | None = getattr(owner, name, None)
+    if found is not None and tuple(inspect.signature(found).parameters) == parameters:
+        return found
+    _log.warning("this triggerer is not as expected: large dbt projects show late, see docs/airflow.md")
+    return None
+
+
 class DbtOnFargatePlugin(AirflowPlugin):
     """What Airflow loads; found through the `.dist-info` folder that lies beside this package in the DAG folder."""
 
@@ -68,3 +103,4 @@ class DbtOnFargatePlugin(AirflowPlugin):
     def on_load(cls, *_: object, **__: object) -> None:
         """Called by Airflow once in each process."""
         start_triggers_without_their_dag()
+        queue_no_callbacks_of_success()

@@ -28,6 +28,8 @@ _POLLS_BEFORE_LEADING = 2
 REASON_XCOM = "reason"
 SELECTION_XCOM = "selection"
 
+_RED_STATES = frozenset({"failed", "upstream_failed"})
+
 _AIRFLOW_TELLS_OF_KILLS = hasattr(BaseTrigger, "on_kill")
 
 
@@ -341,10 +343,10 @@ class ResultTrigger(WaitingTrigger):
         ) as follower:
             follower.wants_states = True
             await follower.look_afresh()
-            while not (follower.run_task_is_over and self._nodes_are_over(follower)):
+            while not await self._is_decided(follower):
                 await follower.next_poll()
             states = _nodes(follower) | {self._run_task_id: follower.run_task_state}
-        failed = sorted(task_id for task_id, state in states.items() if state in {"failed", "upstream_failed"})
+        failed = sorted(task_id for task_id, state in states.items() if state in _RED_STATES)
         if failed:
             self.log.info("%s of %s tasks failed: %s", len(failed), len(states), ", ".join(failed))
             yield TaskFailedEvent()
@@ -352,8 +354,16 @@ class ResultTrigger(WaitingTrigger):
             self.log.info("all that was asked for is built")
             yield TaskSuccessEvent()
 
-    def _nodes_are_over(self, follower: RunFollower) -> bool:
-        return all(state in compat.FINISHED_STATES for state in _nodes(follower).values())
+    async def _is_decided(self, follower: RunFollower) -> bool:
+        if follower.run_task_is_over and all(state in compat.FINISHED_STATES for state in _nodes(follower).values()):
+            return True
+        if self._try.try_number > 1 or not follower.is_a_success:
+            return False
+        # Where all is well the other tasks end now, too: no need to wait until Airflow knows, which takes seconds. Who set one by
+        # hand meanwhile is heard.
+        await follower.ask_for_states()
+        states = [*_nodes(follower).values(), follower.run_task_state]
+        return not any(state in _RED_STATES for state in states)
 
 
 def _nodes(follower: RunFollower) -> dict[str, str | None]:

@@ -1,4 +1,4 @@
-"""The plugin that spares Airflow 3.3's triggerer the DAG of each trigger."""
+"""The plugin that spares Airflow 3.3's triggerer the DAG and the callback of each task."""
 
 import importlib
 import sys
@@ -17,9 +17,32 @@ class Supervisor:
         return dag_bag
 
 
+class Sink:
+    """The part of Airflow's callback sink that matters."""
+
+    def __init__(self) -> None:
+        self.sent: list[object] = []
+
+    def send(self, callback: object, *, session: object = None) -> None:  # noqa: ARG002 -- Airflow's
+        """Keep it."""
+        self.sent.append(callback)
+
+
 @pytest.fixture
-def supervisor(monkeypatch: pytest.MonkeyPatch) -> type[Supervisor]:
-    """A triggerer of Airflow 3.3, whatever Airflow the tests run in."""
+def sink(monkeypatch: pytest.MonkeyPatch) -> type[Sink]:
+    """The callback sink of a triggerer of Airflow 3.3."""
+
+    class Fresh(Sink):
+        send = Sink.send
+
+    module = "airflow.callbacks.database_callback_sink"
+    monkeypatch.setitem(sys.modules, module, SimpleNamespace(DatabaseCallbackSink=Fresh))
+    return Fresh
+
+
+@pytest.fixture
+def supervisor(monkeypatch: pytest.MonkeyPatch, sink: type[Sink]) -> type[Supervisor]:
+    """A triggerer of Airflow 3.3 with its callback sink, whatever Airflow the tests run in."""
 
     class Fresh(Supervisor):
         _create_workload = Supervisor._create_workload
@@ -88,3 +111,43 @@ def test_leaves_an_unknown_method_alone(supervisor: type[Supervisor], caplog: py
     assert not plugin.start_triggers_without_their_dag()
     assert supervisor._create_workload is changed  # type: ignore[comparison-overlap]  # as it was set above
     assert "not as expected" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("filepath", "kind", "is_sent"),
+    [
+        ("dbt_on_fargate_shop/dag.py", "success", False),
+        ("by-git/dbt_on_fargate_shop/dag.py", "success", False),
+        ("dbt_on_fargate_shop/dag.py", "failed", True),
+        ("dbt_on_fargate_shop/dag.py", None, True),
+        ("another.py", "success", True),
+    ],
+)
+def test_only_own_callbacks_of_success_are_left_out(
+    supervisor: type[Supervisor], sink: type[Sink], filepath: str, kind: str | None, *, is_sent: bool
+) -> None:
+    """The DAG processor would do nothing with them but parse the file; those of failures and of other DAGs reach it."""
+    assert plugin.queue_no_callbacks_of_success()
+    airflows = sink()
+    airflows.send(SimpleNamespace(filepath=filepath, task_callback_type=kind), session=None)
+
+    assert len(airflows.sent) == is_sent
+
+
+def test_knows_the_callback_sink_of_this_airflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow 3.3's method is the one that the plugin was written for, and its DAG processor still leaves callbacks of success alone."""
+    importlib.import_module("airflow.jobs.triggerer_job_runner")
+    if compat.IS_AIRFLOW_3:
+        real: Any = importlib.import_module("airflow.callbacks.database_callback_sink").DatabaseCallbackSink
+        # Put back when the test ends.
+        monkeypatch.setattr(real, "send", real.send)
+        processor: Any = importlib.import_module("airflow.dag_processing.processor")
+        said: list[str] = []
+        log = SimpleNamespace(warning=lambda words, **_: said.append(words), error=None)
+        instance = SimpleNamespace(dag_id="dag", run_id="run", task_id="task", id=1)
+        request = SimpleNamespace(is_failure_callback=False, ti=instance, task_callback_type="success")
+        # Without a DAG bag: it may not even look.
+        processor._execute_task_callbacks(None, request, log)
+        assert said == ["Task callback requested but is not a failure callback"]
+
+    assert plugin.queue_no_callbacks_of_success() is compat.IS_AIRFLOW_3

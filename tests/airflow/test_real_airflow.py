@@ -301,6 +301,7 @@ def test_run_waits_for_a_container_that_someone_else_started(story: Story) -> No
         {
             "clientToken": f"by hand {story.run_id}",
             "startedBy": "someone",
+            "taskDefinition": "arn:aws:ecs:eu-west-1:111111111111:task-definition/dev-dbt-bookshop:7",
             "overrides": {
                 "containerOverrides": [
                     {

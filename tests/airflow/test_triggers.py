@@ -14,7 +14,7 @@ from fake_aws import FakeAws, FakeContainer, RecordWriter
 from dbt_on_fargate import compat, follower, triggers
 from dbt_on_fargate.containers import Containers
 from dbt_on_fargate.deployment import Deployment
-from dbt_on_fargate.triggers import ContainerTrigger, NodeTrigger, PauseTrigger
+from dbt_on_fargate.triggers import ContainerTrigger, NodeTrigger, PauseTrigger, ResultTrigger
 
 PLACE = {name: DEPLOYMENT[name] for name in ("launch_role_arn", "region", "bucket_name", "project_prefix")}
 TRY = SimpleNamespace(
@@ -32,7 +32,7 @@ def run_state(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     return states
 
 
-def first_event(trigger: Any) -> Any:  # noqa: ANN401 -- triggers and events of Airflow 2 or 3
+def first_event(trigger: Any, timeout_seconds: float = 30) -> Any:  # noqa: ANN401 -- triggers and events of Airflow 2 or 3
     """What the trigger fires first."""
     trigger._task_instance = trigger.task_instance = None
     type(trigger)._try = property(lambda _: TRY)  # the triggerer would set it
@@ -42,12 +42,17 @@ def first_event(trigger: Any) -> Any:  # noqa: ANN401 -- triggers and events of 
             return event
         raise AssertionError("the trigger ended without an event")
 
-    return asyncio.run(asyncio.wait_for(run(), timeout=30))
+    return asyncio.run(asyncio.wait_for(run(), timeout=timeout_seconds))
 
 
 def node_trigger(unique_id: str, *tests: str) -> NodeTrigger:
     """The trigger of a node's task."""
     return NodeTrigger(place=json.dumps(PLACE), unique_id=unique_id, tests=" ".join(tests), run_task_id="run_dbt")
+
+
+def result_trigger() -> ResultTrigger:
+    """The trigger of the task that ends as the run shall end."""
+    return ResultTrigger(place=json.dumps(PLACE), run_task_id="run_dbt")
 
 
 def outcome(event: Any) -> str:  # noqa: ANN401 -- an event of Airflow 2 or 3
@@ -195,6 +200,43 @@ def test_pause_ends_when_the_others_are_gone(container: FakeContainer, monkeypat
     )
 
     assert first_event(trigger).payload is None
+
+
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [
+        # Airflow has not heard of the other tasks' ends yet.
+        ({"run_dbt": "deferred", "marts.fct_orders": "deferred"}, "success"),
+        ({"run_dbt": "success", "marts.fct_orders": "success"}, "success"),
+        # Someone set it by hand.
+        ({"run_dbt": "success", "marts.fct_orders": "failed"}, "failed"),
+    ],
+)
+def test_result_of_a_good_run_waits_for_nobody(
+    own_aws: FakeAws, run_state: dict[str, str], states: dict[str, str], expected: str
+) -> None:
+    """The run is green with its container's last word, unless a task is red already."""
+    record = RecordWriter(own_aws, "run-1", 1)
+    record.start("build")
+    record.plan(MART)
+    record.finish_node(MART)
+    record.end("success", 0, "built", {})
+    run_state |= states
+
+    assert outcome(first_event(result_trigger())) == expected
+
+
+def test_result_of_a_run_that_goes_on_is_open(own_aws: FakeAws, run_state: dict[str, str]) -> None:
+    """An attempt that ended otherwise than well says nothing of the run: another may follow."""
+    record = RecordWriter(own_aws, "run-1", 1)
+    record.start("build")
+    record.plan(MART)
+    record.finish_node(MART)
+    record.end("interrupted", 2, "stopped", {})
+    run_state |= {"marts.fct_orders": "success"}
+
+    with pytest.raises(TimeoutError):
+        first_event(result_trigger(), timeout_seconds=1)
 
 
 def test_thousand_nodes_share_one_reader(own_aws: FakeAws, run_state: dict[str, str]) -> None:
