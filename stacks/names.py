@@ -63,3 +63,7 @@ def project_prefix(project: str) -> str:
 def construct_id(project: str) -> str:
     """A project's name as the id of a construct: `book_shop` is `BookShop`."""
     return "".join(part.capitalize() for part in project.split("_"))
+
+
+PAGES_PREFIX = "_pages/"
+"""The part of the artifacts bucket that holds the pages over all runs; no project's name begins with an underscore."""

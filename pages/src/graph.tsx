@@ -12,6 +12,7 @@ import { BAD, type Node, rank, reach, Report, TESTS } from "./report_data";
 const MOST_NODES = 150;
 const WIDTH = 190;
 const HEIGHT = 34;
+const LEAST_SCALE = 0.6;
 
 interface Placed {
   node: Node;
@@ -34,10 +35,14 @@ export function Graph({ report, onChoose }: { report: Report; onChoose: (node: N
   const fit = () => {
     const element = svg.current;
     if (!element) return;
-    const scale = Math.min(1, element.clientWidth / layout.width, element.clientHeight / layout.height);
-    const x = Math.max(0, (element.clientWidth - layout.width * scale) / 2);
-    const y = Math.max(0, (element.clientHeight - layout.height * scale) / 2);
-    select(element).call(behaviour.transform, zoomIdentity.translate(x, y).scale(Math.max(scale, 0.1)));
+    const [wide, high] = [element.clientWidth, element.clientHeight];
+    const scale = Math.max(LEAST_SCALE, Math.min(1, wide / layout.width, high / layout.height));
+    // What does not fit at a size that can be read is shown from where it matters.
+    const middle = layout.placed.find(({ node }) => node.index === (around ?? broken[0]?.index)) ?? layout.placed[0] ?? { x: 0, y: 0 };
+    const at = (size: number, room: number, point: number) =>
+      size * scale <= room ? (room - size * scale) / 2 : Math.min(0, Math.max(room - size * scale, room / 2 - point * scale));
+    const move = zoomIdentity.translate(at(layout.width, wide, middle.x), at(layout.height, high, middle.y)).scale(scale);
+    select(element).call(behaviour.transform, move);
   };
   useEffect(() => {
     if (!svg.current) return;
@@ -154,8 +159,21 @@ function place(report: Report, nodes: readonly Node[]): { placed: Placed[]; edge
   });
   const edges = graph.edges().map((edge) => {
     const points = (graph.edge(edge) as unknown as { points: { x: number; y: number }[] }).points;
-    return `M${points.map((point) => `${point.x.toFixed(1)},${point.y.toFixed(1)}`).join("L")}`;
+    return curve(points);
   });
   const size = graph.graph() as { width?: number; height?: number };
   return { placed, edges, width: size.width || 1, height: size.height || 1 };
+}
+
+/** Through the middles between points, bent at the points. */
+function curve(points: { x: number; y: number }[]): string {
+  const to = (point: { x: number; y: number }) => `${point.x.toFixed(1)},${point.y.toFixed(1)}`;
+  let path = `M${to(points[0]!)}`;
+  if (points.length === 2) return `${path}L${to(points[1]!)}`;
+  for (let at = 1; at + 1 < points.length; at += 1) {
+    const [here, next] = [points[at]!, points[at + 1]!];
+    const end = at + 2 === points.length ? next : { x: (here.x + next.x) / 2, y: (here.y + next.y) / 2 };
+    path += `Q${to(here)} ${to(end)}`;
+  }
+  return path;
 }

@@ -35,8 +35,8 @@ def main(folder: Path) -> None:
 def _reports() -> Mapping[str, Mapping[str, Any]]:
     shop = Shop(34)
     victim = shop.models[11]
-    test = f"test.shop.not_null_{shop.graph[shop.models[20]][1]}_id.{20:06x}"
-    personal = f"test.shop.not_null_{shop.graph[shop.models[22]][1]}_id.{22:06x}"
+    tests = _tests_apart_from(shop, victim)
+    test, personal = tests[-1], tests[2]
     source = next(iter(shop.graph))
     _, past = history_files(shop, project="bookshop", runs=40)
     broken = {
@@ -103,6 +103,14 @@ def _reports() -> Mapping[str, Mapping[str, Any]]:
         "hostile": _hostile(),
         "large": _large(5000),
     }
+
+
+def _tests_apart_from(shop: Shop, victim: str) -> list[str]:
+    """The tests that are not skipped when `victim` fails."""
+    skipped = shop.results(broken={victim: failing(victim)})
+    return [
+        result.unique_id for result in skipped if result.resource_type == "test" and result.status is NodeStatus.SUCCESS
+    ]
 
 
 def _resumed(shop: Shop) -> dict[str, Any]:

@@ -88,7 +88,8 @@ class Shop:
 
     def manifest(self) -> Any:  # noqa: ANN401 - stands in for dbt's
         """As much of dbt's manifest as the history reads."""
-        nodes, sources = {}, {}
+        nodes: dict[str, Any] = {}
+        sources: dict[str, Any] = {}
         for unique_id, (kind, name, _) in self.graph.items():
             node = SimpleNamespace(
                 unique_id=unique_id,
@@ -122,7 +123,7 @@ class Shop:
             if kind == "test":
                 fields["attached_node"] = parents[0]
             if stop_after is not None and number >= stop_after:
-                stopped = {"status": NodeStatus.NOT_RUN, "message": "not run: SIGTERM was received"}
+                stopped: dict[str, Any] = {"status": NodeStatus.NOT_RUN, "message": "not run: SIGTERM was received"}
                 if number == stop_after:
                     stopped |= {"cut_off": True, "message": "cut off while it ran: SIGTERM was received"}
                 results.append(NodeResult(**fields, **stopped))
@@ -140,7 +141,9 @@ class Shop:
                 if given.status in {NodeStatus.ERROR, NodeStatus.FAIL}:
                     bad.add(unique_id)
                     bad.update(parents if kind == "test" else ())
-                own = {field: getattr(given, field) for field in ("status", "message", "compiled_code", "failures")}
+                own: dict[str, Any] = {
+                    field: getattr(given, field) for field in ("status", "message", "compiled_code", "failures")
+                }
                 fields |= {
                     "thread": f"Thread-{thread + 1} (worker)",
                     "seconds": took,
@@ -202,8 +205,8 @@ def history_files(
             if number >= runs - 6:
                 results = [slower(entry) if entry.unique_id == slow else entry for entry in results]
         counts: dict[str, int] = {}
-        for entry in results:
-            counts[entry.status.value] = counts.get(entry.status.value, 0) + 1
+        for result in results:
+            counts[result.status.value] = counts.get(result.status.value, 0) + 1
         entry = run_entry(
             start=start,
             outcome=outcome,
