@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
-from aws_cdk import DefaultStackSynthesizer, RemovalPolicy, Stack
+from aws_cdk import DefaultStackSynthesizer, RemovalPolicy
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_logs as logs
@@ -14,6 +14,8 @@ from constructs import Construct
 from constructs_lib.cdk_functions import BUCKET_DEPLOYMENT, acknowledge_cdk_function
 from constructs_lib.encrypted_log_group import encrypted_log_group
 from constructs_lib.findings import acknowledge_wildcards
+from constructs_lib.grants import allow, grant
+from constructs_lib.place import place_of
 
 
 class AirflowFiles(Construct):
@@ -73,28 +75,23 @@ class AirflowFiles(Construct):
             description=f"Copies DAG files to {folders[0]}/ of Airflow's bucket",
             assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
         )
-        stack = Stack.of(self)
+        place = place_of(self)
         # What `cdk deploy` uploads before a stack is deployed, in the bucket of the account's bootstrap stack.
         qualifier = (
             self.node.try_get_context("@aws-cdk/core:bootstrapQualifier") or DefaultStackSynthesizer.DEFAULT_QUALIFIER
         )
-        uploads_bucket_name = f"cdk-{qualifier}-assets-{stack.account}-{stack.region}"
-        uploads = s3.Bucket.from_bucket_name(self, "Uploads", uploads_bucket_name).arn_for_objects("*")
-        files = [bucket.arn_for_objects(f"{folder}/*") for folder in folders]
-        for actions, resources in (
-            (["s3:GetObject"], [uploads]),
-            (["s3:PutObject", "s3:DeleteObject"], files),
-            (["logs:CreateLogStream", "logs:PutLogEvents"], [log_group.log_group_arn]),
-        ):
-            role.add_to_policy(iam.PolicyStatement(actions=actions, resources=resources))
-        role.add_to_policy(
-            iam.PolicyStatement(
-                actions=["s3:ListBucket"],
-                resources=[bucket.bucket_arn],
-                conditions={
-                    "StringLike": {"s3:prefix": [prefix for folder in folders for prefix in (f"{folder}/*", folder)]}
-                },
-            )
+        uploads = f"arn:{place.partition}:s3:::cdk-{qualifier}-assets-{place.account}-{place.region}/*"
+        bucket_arn = bucket.bucket_arn
+        files = [f"{bucket_arn}/{folder}/*" for folder in folders]
+        prefixes = [prefix for folder in folders for prefix in (f"{folder}/*", folder)]
+        grant(
+            role,
+            [
+                allow("s3:GetObject", uploads),
+                allow(["s3:PutObject", "s3:DeleteObject"], *files),
+                allow(["logs:CreateLogStream", "logs:PutLogEvents"], log_group.log_group_arn),
+                allow("s3:ListBucket", bucket_arn, conditions={"StringLike": {"s3:prefix": prefixes}}),
+            ],
         )
         acknowledge_wildcards(
             role,

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_sns as sns
@@ -10,6 +9,7 @@ from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
 from constructs_lib.encryption import acknowledge_keys_of_aws
+from constructs_lib.place import place_of
 
 
 class AlertTopic(Construct):
@@ -30,7 +30,7 @@ class AlertTopic(Construct):
                 actions=["sns:Publish"],
                 principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
                 resources=[self.topic.topic_arn],
-                conditions={"StringEquals": {"aws:SourceAccount": Stack.of(self).account}},
+                conditions={"StringEquals": {"aws:SourceAccount": place_of(self).account}},
             )
         )
         # EventBridge says nothing of where it publishes from: with a condition, no alert would ever come. AWS: "You can't use

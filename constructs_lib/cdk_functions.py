@@ -6,8 +6,8 @@ from constructs import IConstruct
 
 from constructs_lib.findings import acknowledge
 
-BUCKET_DEPLOYMENT = "Custom::CDKBucketDeployment"
-"""Copies files; one for all deployments of files of a stack."""
+BUCKET_DEPLOYMENT = "Custom::CDKBucketDeployment8693BB64968944B69AAFB0CC9EB8756C256MiB"
+"""Copies files; one for all deployments of files of a stack that give it 256 MiB."""
 AUTO_DELETE_OBJECTS = "Custom::S3AutoDeleteObjectsCustomResourceProvider"
 """Empties the buckets that go with their stack."""
 
@@ -18,15 +18,16 @@ _VPC = "It works on buckets of S3 alone, during a deployment."
 
 def acknowledge_cdk_function(construct: IConstruct, function_id: str) -> None:
     """Accept what the checkers say about the function of CDK that `construct` has added to its stack."""
-    for child in cdk.Stack.of(construct).node.children:
-        if child.node.id.startswith(function_id):
-            _acknowledge(child)
+    function = cdk.Stack.of(construct).node.try_find_child(function_id)
+    if function is not None:
+        _acknowledge(function)
 
 
 def _acknowledge(construct: IConstruct) -> None:
-    handler = construct.node.default_child or construct.node.try_find_child("Handler")
+    node = construct.node
+    handler = node.default_child or node.try_find_child("Handler")
     if not isinstance(handler, cdk.CfnResource):
-        raise TypeError(f"{construct.node.path} has no function that CDK is known to define")
+        raise TypeError(f"{node.path} has no function that CDK is known to define")
     acknowledge(handler, {"CKV_AWS_116": _FAILED_CALLS, "CKV_AWS_115": _CONCURRENCY, "CKV_AWS_117": _VPC})
     # cdk-nag sees those functions alone that are of CDK's class for them; the other has no variables.
     if isinstance(handler, lambda_.CfnFunction):

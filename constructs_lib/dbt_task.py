@@ -12,10 +12,12 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from constructs_lib.encrypted_log_group import encrypted_log_group
-from constructs_lib.encryption import allow_key
+from constructs_lib.encryption import use_of_key
 from constructs_lib.findings import acknowledge, acknowledge_wildcards
+from constructs_lib.grants import allow, grant
+from constructs_lib.place import Place, place_of
 from constructs_lib.task_size import TaskSize
-from constructs_lib.warehouse_credentials import WarehouseCredentials, grant_read
+from constructs_lib.warehouse_credentials import WarehouseCredentials, reads, wildcards
 
 CONTAINER_NAME = "dbt"
 LOG_STREAM_PREFIX = "dbt"
@@ -55,6 +57,8 @@ class DbtTask(Construct):
         encryption_key: kms.IKey | None,
     ) -> None:
         super().__init__(scope, construct_id)
+        stack = Stack.of(self)
+        place = place_of(stack)
 
         self.log_group = encrypted_log_group(
             self,
@@ -64,9 +68,9 @@ class DbtTask(Construct):
             encryption_key=encryption_key,
         )
         self.execution_role = self._define_role(
-            "ExecutionRole", "Starts the container: pulls its image, writes its log"
+            "ExecutionRole", place, "Starts the container: pulls its image, writes its log"
         )
-        self.task_role = self._define_role("TaskRole", "What dbt runs as")
+        self.task_role = self._define_role("TaskRole", place, "What dbt runs as")
         self.task_definition = ecs.FargateTaskDefinition(
             self,
             "TaskDefinition",
@@ -83,7 +87,7 @@ class DbtTask(Construct):
         container = self.task_definition.add_container(
             CONTAINER_NAME,
             image=ecs.ContainerImage.from_docker_image_asset(image),
-            environment={"RUNNER_DEPLOYMENT": Stack.of(self).to_json_string(deployment)},
+            environment={"RUNNER_DEPLOYMENT": stack.to_json_string(deployment)},
             logging=ecs.LogDrivers.aws_logs(stream_prefix=LOG_STREAM_PREFIX, log_group=self.log_group),
             readonly_root_filesystem=True,
             stop_timeout=STOP_TIMEOUT,
@@ -106,12 +110,10 @@ class DbtTask(Construct):
                 raise TypeError(f"the task definition's resource is a {type(resource).__name__}")
             resource.cfn_options.update_replace_policy = CfnDeletionPolicy.RETAIN
             resource.cfn_options.deletion_policy = CfnDeletionPolicy.DELETE
-        grant_read(credentials, self.task_role)
-        self._grant_artifacts(artifacts, project_prefix)
-        allow_key(self.task_role, encryption_key, service="s3", resource_arn=artifacts.bucket_arn)
+        self.role_arns = [self.task_role.role_arn, self.execution_role.role_arn]
+        self._grant(place, credentials, artifacts, project_prefix, encryption_key)
 
-    def _define_role(self, role_id: str, description: str) -> iam.Role:
-        stack = Stack.of(self)
+    def _define_role(self, role_id: str, place: Place, description: str) -> iam.Role:
         return iam.Role(
             self,
             role_id,
@@ -120,23 +122,36 @@ class DbtTask(Construct):
             assumed_by=iam.ServicePrincipal(
                 "ecs-tasks.amazonaws.com",
                 conditions={
-                    "StringEquals": {"aws:SourceAccount": stack.account},
-                    "ArnLike": {"aws:SourceArn": stack.format_arn(service="ecs", resource="*")},
+                    "StringEquals": {"aws:SourceAccount": place.account},
+                    "ArnLike": {"aws:SourceArn": place.arn("ecs", "*")},
                 },
             ),
         )
 
-    def _grant_artifacts(self, artifacts: s3.IBucket, project_prefix: str) -> None:
-        # grant_read_write() would add deletion and the listing of other projects' prefixes.
-        objects = artifacts.arn_for_objects(f"{project_prefix}*")
-        self.task_role.add_to_policy(iam.PolicyStatement(actions=["s3:GetObject", "s3:PutObject"], resources=[objects]))
-        acknowledge_wildcards(
-            self.task_role, {objects: "The project's own part of the bucket; run ids are made at run time."}
+    def _grant(
+        self,
+        place: Place,
+        credentials: WarehouseCredentials,
+        artifacts: s3.IBucket,
+        project_prefix: str,
+        encryption_key: kms.IKey | None,
+    ) -> None:
+        bucket_arn = artifacts.bucket_arn
+        # Bucket.grant_read_write() would add deletion and the listing of other projects' prefixes.
+        objects = f"{bucket_arn}/{project_prefix}*"
+        grant(
+            self.task_role,
+            [
+                *reads(credentials, place),
+                allow(["s3:GetObject", "s3:PutObject"], objects),
+                allow("s3:ListBucket", bucket_arn, conditions={"StringLike": {"s3:prefix": f"{project_prefix}*"}}),
+                *use_of_key(self, encryption_key, service="s3", resource_arn=bucket_arn),
+            ],
         )
-        self.task_role.add_to_policy(
-            iam.PolicyStatement(
-                actions=["s3:ListBucket"],
-                resources=[artifacts.bucket_arn],
-                conditions={"StringLike": {"s3:prefix": f"{project_prefix}*"}},
-            )
+        acknowledge_wildcards(
+            self.task_role,
+            {
+                **wildcards(credentials, place),
+                objects: "The project's own part of the bucket; run ids are made at run time.",
+            },
         )

@@ -8,6 +8,8 @@ from aws_cdk import aws_kms as kms
 from constructs import Construct, IConstruct
 
 from constructs_lib.findings import acknowledge
+from constructs_lib.grants import Statement, allow
+from constructs_lib.place import place_of
 
 # What a service says of the resource that it encrypts or decrypts, as an encryption context:
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-key.html (with a bucket key it is the bucket, not the object),
@@ -20,7 +22,7 @@ class EncryptionKey(Construct):
     Defines the key of one environment, which AWS renews every year.
 
     The account's administrators rule over it. CloudWatch Logs may use it for log groups of this account and region, EventBridge
-    and CloudWatch for topics; everyone else needs a right of their own, see `allow_key`.
+    and CloudWatch for topics; everyone else needs a right of their own, see `use_of_key`.
     """
 
     def __init__(
@@ -63,34 +65,27 @@ class EncryptionKey(Construct):
         )
 
 
-def allow_key(
-    role: iam.Role,
+def use_of_key(
+    construct: IConstruct,
     key: kms.IKey | None,
     *,
     service: Literal["s3", "sns", "sqs"],
     resource_arn: str,
     reads_only: bool = False,
-) -> None:
+) -> list[Statement]:
     """
-    Let `role` use `key`, if there is one, through one service and for one bucket, topic or queue.
+    The right to use `key`, if there is one, through one service and for one bucket, topic or queue.
 
     Key.grant_encrypt_decrypt() knows no condition, and allows use of the key for anything that it encrypts.
     """
     if key is None:
-        return
-    stack = Stack.of(role)
-    role.add_to_policy(
-        iam.PolicyStatement(
-            actions=["kms:Decrypt"] if reads_only else ["kms:Decrypt", "kms:GenerateDataKey"],
-            resources=[key.key_arn],
-            conditions={
-                "StringEquals": {
-                    "kms:ViaService": f"{service}.{stack.region}.amazonaws.com",
-                    f"kms:EncryptionContext:{_CONTEXTS[service]}": resource_arn,
-                }
-            },
-        )
-    )
+        return []
+    through = {
+        "kms:ViaService": f"{service}.{place_of(construct).region}.amazonaws.com",
+        f"kms:EncryptionContext:{_CONTEXTS[service]}": resource_arn,
+    }
+    actions = ["kms:Decrypt"] if reads_only else ["kms:Decrypt", "kms:GenerateDataKey"]
+    return [allow(actions, key.key_arn, conditions={"StringEquals": through})]
 
 
 def acknowledge_keys_of_aws(construct: IConstruct, key: kms.IKey | None, *findings: str) -> None:

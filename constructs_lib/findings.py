@@ -7,6 +7,7 @@ import aws_cdk as cdk
 from constructs import IConstruct
 
 _CHECKOV = "CKV_"
+_UNRESOLVED = "${Token["
 
 
 def acknowledge(construct: IConstruct, reasons: Mapping[str, str]) -> None:
@@ -16,40 +17,48 @@ def acknowledge(construct: IConstruct, reasons: Mapping[str, str]) -> None:
     Those of cdk-nag are accepted for `construct` and everything below it, those of Checkov for its own resource: it reads them
     from the template, where a reviewer does, too. Raises TypeError if `construct` has no resource of its own.
     """
-    for finding, reason in reasons.items():
-        if finding.startswith(_CHECKOV):
-            _skip_in_checkov(construct, finding, reason)
-        else:
-            _acknowledge(construct, finding.partition("-")[0], {finding: reason})
+    for_checkov = {finding: reason for finding, reason in reasons.items() if finding.startswith(_CHECKOV)}
+    if for_checkov:
+        _skip_in_checkov(construct, for_checkov)
+    for_nag = {
+        f"{finding.partition('-')[0]}::{finding}": reason
+        for finding, reason in reasons.items()
+        if finding not in for_checkov
+    }
+    _acknowledge(construct, for_nag)
 
 
-def _skip_in_checkov(construct: IConstruct, finding: str, reason: str) -> None:
+def _skip_in_checkov(construct: IConstruct, reasons: Mapping[str, str]) -> None:
     # https://www.checkov.io/2.Basics/Suppressing%20and%20Skipping%20Policies.html
     resource = construct if isinstance(construct, cdk.CfnResource) else construct.node.default_child
     if not isinstance(resource, cdk.CfnResource):
         raise TypeError(f"{construct.node.path} has no resource of its own, its default child is {resource!r}")
     skipped = (resource.get_metadata("checkov") or {"skip": []})["skip"]
-    resource.add_metadata("checkov", {"skip": [*skipped, {"id": finding, "comment": reason}]})
+    new = [{"id": finding, "comment": reason} for finding, reason in reasons.items()]
+    resource.add_metadata("checkov", {"skip": [*skipped, *new]})
 
 
 def acknowledge_template_rules(construct: IConstruct, reasons: Mapping[str, str]) -> None:
     """Accept the findings of CDK's template validator named by the keys of `reasons`, as `acknowledge` does."""
-    _acknowledge(construct, "CloudFormation-Validate", reasons)
+    _acknowledge(construct, {f"CloudFormation-Validate::{finding}": reason for finding, reason in reasons.items()})
 
 
-def _acknowledge(construct: IConstruct, plugin: str, reasons: Mapping[str, str]) -> None:
-    cdk.Validations.of(construct).acknowledge(
-        *(cdk.Acknowledgment(id=f"{plugin}::{finding}", reason=reason) for finding, reason in reasons.items())
-    )
+def _acknowledge(construct: IConstruct, reasons: Mapping[str, str]) -> None:
+    if reasons:
+        cdk.Validations.of(construct).acknowledge(
+            *(cdk.Acknowledgment(id=finding, reason=reason) for finding, reason in reasons.items())
+        )
 
 
 def acknowledge_wildcards(construct: IConstruct, reasons_by_resource_arn: Mapping[str, str]) -> None:
     """Accept that policies of `construct` name the keys of `reasons_by_resource_arn` as resources, each with its reason."""
-    stack = cdk.Stack.of(construct)
+    # CDK is asked for what stands for a value of the deployment only: each question goes to its Node process and back.
+    unresolved = [arn for arn in reasons_by_resource_arn if _UNRESOLVED in arn]
+    resolved = dict(zip(unresolved, cdk.Stack.of(construct).resolve(unresolved), strict=True)) if unresolved else {}
     acknowledge(
         construct,
         {
-            f"AwsSolutions-IAM5[Resource::{_as_in_findings(stack.resolve(arn))}]": reason
+            f"AwsSolutions-IAM5[Resource::{_as_in_findings(resolved.get(arn, arn))}]": reason
             for arn, reason in reasons_by_resource_arn.items()
         },
     )

@@ -1,11 +1,10 @@
 """Tells people when the scan of an image found something critical."""
 
-from aws_cdk import Stack
-from aws_cdk import aws_events as events
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from constructs_lib.alert_rule import alert_rule
+from constructs_lib.place import place_of
 
 
 class ImageAlerts(Construct):
@@ -27,13 +26,8 @@ class ImageAlerts(Construct):
         runbook_url: str,
     ) -> None:
         super().__init__(scope, construct_id)
-        repository = events.EventField.from_path("$.detail.repository-name")
-        count = events.EventField.from_path("$.detail.finding-severity-counts.CRITICAL")
-        digest = events.EventField.from_path("$.detail.image-digest")
         # https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-scanning-enhanced-events.html: Inspector says the ARN.
-        prefix_of_arns = Stack.of(self).format_arn(
-            service="ecr", resource="repository", resource_name=repository_prefix
-        )
+        prefix_of_arns = place_of(self).arn("ecr", "repository", name=repository_prefix)
         alert_rule(
             self,
             "CriticalFindings",
@@ -46,13 +40,15 @@ class ImageAlerts(Construct):
                 "finding-severity-counts": {"CRITICAL": [{"numeric": [">", 0]}]},
             },
             message=(
-                f"The scan of an image in {repository} found vulnerabilities that are rated critical: {count}. Nothing is "
+                f"The scan of an image in <repository> found vulnerabilities that are rated critical: <count>. Nothing is "
                 f"stopped: the next run of this project in {environment_name} uses the image that was deployed last. "
-                f"Image: {digest}."
+                f"Image: <digest>."
             ),
             what_to_do=f"{runbook_url}#an-image-has-critical-findings",
-            # As if it were of another stack: CDK would add a statement of its own to its policy for every rule.
-            topic=sns.Topic.from_topic_arn(
-                self, "Topic", Stack.of(self).format_arn(service="sns", resource=topic.topic_name)
-            ),
+            values={
+                "repository": "$.detail.repository-name",
+                "count": "$.detail.finding-severity-counts.CRITICAL",
+                "digest": "$.detail.image-digest",
+            },
+            topic_arn=topic.topic_arn,
         )

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from aws_cdk import RemovalPolicy, Stack
+from aws_cdk import RemovalPolicy
 from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
@@ -10,6 +10,7 @@ from constructs import Construct
 
 from constructs_lib.encryption import acknowledge_keys_of_aws
 from constructs_lib.findings import acknowledge_wildcards
+from constructs_lib.place import place_of
 from constructs_lib.rare_grants import explain_rare_grants
 
 _PUSH_ACTIONS = (
@@ -77,7 +78,7 @@ class ImageRegistry(Construct):
             role_name=role_name,
             description="Pushes the images of dbt projects; assumed by the CDK CLI",
             # As the bootstrap stack's roles: whoever in this account is allowed to assume it.
-            assumed_by=iam.AccountPrincipal(Stack.of(self).account),
+            assumed_by=iam.AccountPrincipal(place_of(self).account),
         )
         # Repository.grant_push() lacks DescribeImages and DescribeRepositories, by which the CLI finds what is there already.
         role.add_to_policy(

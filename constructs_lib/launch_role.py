@@ -1,16 +1,17 @@
 """The role with which Airflow starts, watches and stops the task of one project."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
-from aws_cdk import Stack
 from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from constructs_lib.encryption import allow_key
+from constructs_lib.encryption import use_of_key
 from constructs_lib.findings import acknowledge_wildcards
+from constructs_lib.grants import Statement, allow, grant
+from constructs_lib.place import place_of
 
 
 class LaunchRole(Construct):
@@ -18,7 +19,8 @@ class LaunchRole(Construct):
     Defines what Airflow, and nothing else, may assume: run and stop one task family on one cluster, read its records.
 
     It reads no credentials. `project_prefix` (ends with "/") is the project's part of `artifacts`; there it may write nothing
-    but the specification of a run that is too large for a container override.
+    but the specification of a run that is too large for a container override. `passed_role_arns` are the roles of the task,
+    `notifies` the rights that Airflow's notifications need.
     """
 
     def __init__(
@@ -28,65 +30,64 @@ class LaunchRole(Construct):
         *,
         assumed_by_role_arn: str,
         cluster: ecs.ICluster,
-        task_definition: ecs.FargateTaskDefinition,
+        family: str,
+        passed_role_arns: Sequence[str],
         artifacts: s3.IBucket,
         project_prefix: str,
         encryption_key: kms.IKey | None,
+        notifies: Sequence[Statement],
     ) -> None:
         super().__init__(scope, construct_id)
 
         self.role = iam.Role(
             self,
             "Resource",
-            description=f"Starts, watches and stops the tasks of {task_definition.family}; assumed by Airflow",
+            description=f"Starts, watches and stops the tasks of {family}; assumed by Airflow",
             assumed_by=iam.ArnPrincipal(assumed_by_role_arn),
         )
-        self._allow_tasks(cluster, task_definition)
-        self._allow_records(artifacts, project_prefix)
-        allow_key(self.role, encryption_key, service="s3", resource_arn=artifacts.bucket_arn)
-
-    # Statements are written out: TaskDefinition.grant_run() names one revision and knows no cluster, and there is no grant for
-    # stopping and describing tasks.
-    def _allow_tasks(self, cluster: ecs.ICluster, task_definition: ecs.FargateTaskDefinition) -> None:
-        stack = Stack.of(self)
-        on_cluster = {"ArnEquals": {"ecs:cluster": cluster.cluster_arn}}
+        place = place_of(self)
+        cluster_arn = cluster.cluster_arn
         # A bare family is refused since October 2024 (aws-cdk#30368): the ARN must name revisions.
-        revisions = stack.format_arn(
-            service="ecs", resource="task-definition", resource_name=f"{task_definition.family}:*"
+        revisions = place.arn("ecs", "task-definition", name=f"{family}:*")
+        tasks = place.arn("ecs", "task", name=f"{cluster.cluster_name}/*")
+        bucket_arn = artifacts.bucket_arn
+        records = f"{bucket_arn}/{project_prefix}*"
+        specs = f"{bucket_arn}/{project_prefix}runs/*/spec.json"
+        grant(
+            self.role,
+            [
+                *start_of_tasks(cluster_arn=cluster_arn, revisions=revisions, passed_role_arns=passed_role_arns),
+                allow("ecs:DescribeTasks", tasks),
+                allow("ecs:StopTask", tasks),
+                allow("s3:GetObject", records),
+                allow("s3:PutObject", specs),
+                allow("s3:ListBucket", bucket_arn, conditions={"StringLike": {"s3:prefix": f"{project_prefix}*"}}),
+                *use_of_key(self, encryption_key, service="s3", resource_arn=bucket_arn),
+                *notifies,
+            ],
         )
-        self._allow("ecs:RunTask", revisions, conditions=on_cluster)
-        tasks = stack.format_arn(service="ecs", resource="task", resource_name=f"{cluster.cluster_name}/*")
-        self._allow("ecs:DescribeTasks", tasks)
-        self._allow("ecs:StopTask", tasks)
-        # ListTasks knows no resource but container instances, which Fargate does not have.
-        self._allow("ecs:ListTasks", "*", conditions=on_cluster)
         acknowledge_wildcards(
             self.role,
             {
                 "*": "ecs:ListTasks cannot be restricted but by the cluster, which its condition does.",
                 revisions: "Every revision of this family, also the one that a run was planned with before a deploy.",
                 tasks: "The ids of tasks are made when they start.",
+                **dict.fromkeys(
+                    (records, specs), "The project's own part of the bucket; run ids are made at run time."
+                ),
             },
         )
-        for role in (task_definition.task_role, task_definition.obtain_execution_role()):
-            self._allow(
-                "iam:PassRole",
-                role.role_arn,
-                conditions={"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}},
-            )
 
-    def _allow_records(self, artifacts: s3.IBucket, project_prefix: str) -> None:
-        records = artifacts.arn_for_objects(f"{project_prefix}*")
-        specs = artifacts.arn_for_objects(f"{project_prefix}runs/*/spec.json")
-        self._allow("s3:GetObject", records)
-        self._allow("s3:PutObject", specs)
-        acknowledge_wildcards(
-            self.role,
-            dict.fromkeys((records, specs), "The project's own part of the bucket; run ids are made at run time."),
-        )
-        self._allow(
-            "s3:ListBucket", artifacts.bucket_arn, conditions={"StringLike": {"s3:prefix": f"{project_prefix}*"}}
-        )
 
-    def _allow(self, action: str, resource_arn: str, *, conditions: Mapping[str, object] | None = None) -> None:
-        self.role.add_to_policy(iam.PolicyStatement(actions=[action], resources=[resource_arn], conditions=conditions))
+# Statements are written out: TaskDefinition.grant_run() names one revision and knows no cluster, and there is no grant for
+# stopping and describing tasks.
+def start_of_tasks(*, cluster_arn: str, revisions: str, passed_role_arns: Sequence[str]) -> list[Statement]:
+    """The rights to find tasks of a cluster and to start these revisions on it, with their roles."""
+    on_cluster = {"ArnEquals": {"ecs:cluster": cluster_arn}}
+    to_tasks = {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}
+    return [
+        allow("ecs:RunTask", revisions, conditions=on_cluster),
+        # ListTasks knows no resource but container instances, which Fargate does not have.
+        allow("ecs:ListTasks", "*", conditions=on_cluster),
+        *(allow("iam:PassRole", role_arn, conditions=to_tasks) for role_arn in passed_role_arns),
+    ]

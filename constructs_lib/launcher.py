@@ -1,5 +1,6 @@
 """Starts the runs of a project that has no Airflow."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from aws_cdk import Stack
@@ -11,9 +12,11 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from constructs_lib.encryption import allow_key
+from constructs_lib.encryption import use_of_key
 from constructs_lib.findings import acknowledge, acknowledge_wildcards
-from constructs_lib.rare_grants import explain_rare_grants
+from constructs_lib.grants import allow
+from constructs_lib.launch_role import start_of_tasks
+from constructs_lib.place import place_of
 from constructs_lib.run_guard_function import RunGuardFunction
 
 
@@ -32,12 +35,16 @@ class Launcher(Construct):
         *,
         run_name: str,
         cluster: ecs.ICluster,
-        task_definition: ecs.FargateTaskDefinition,
+        family: str,
+        passed_role_arns: Sequence[str],
         launch: dict[str, Any],
         dead_letters: sqs.IQueue,
         encryption_key: kms.IKey | None,
     ) -> None:
         super().__init__(scope, construct_id)
+        place, cluster_arn, dead_letters_arn = place_of(self), cluster.cluster_arn, dead_letters.queue_arn
+        revisions = place.arn("ecs", "task-definition", name=f"{family}:*")
+        tasks = place.arn("ecs", "task", name=f"{cluster.cluster_name}/*")
         launcher = RunGuardFunction(
             self,
             "Function",
@@ -46,15 +53,30 @@ class Launcher(Construct):
             failed_calls="What fails three times is sent to the environment's dead letters, by an on-failure destination.",
             encryption_key=encryption_key,
             environment={"LAUNCH": Stack.of(self).to_json_string(launch)},
+            may=[
+                *start_of_tasks(cluster_arn=cluster_arn, revisions=revisions, passed_role_arns=passed_role_arns),
+                allow(["ecs:DescribeTasks", "ecs:StopTask"], tasks),
+                allow("sqs:SendMessage", dead_letters_arn),
+                *use_of_key(self, encryption_key, service="sqs", resource_arn=dead_letters_arn),
+            ],
+            rarely={
+                "ecs:StopTask": "Only the younger of two that started at the same moment is stopped.",
+                "sqs:SendMessage": "Only what could not be started after three tries is sent.",
+            },
         )
         self.function = launcher.function
         acknowledge(
             self.function,
             {"CKV_AWS_173": "Its variable says with what a task is started, by names and ARNs; it holds no secret."},
         )
-        self._allow(launcher, cluster, task_definition)
-        launcher.allow(["sqs:SendMessage"], dead_letters.queue_arn)
-        allow_key(launcher.role, encryption_key, service="sqs", resource_arn=dead_letters.queue_arn)
+        acknowledge_wildcards(
+            launcher.role,
+            {
+                "*": "ecs:ListTasks cannot be restricted but by the cluster, which its condition does.",
+                revisions: "Every revision of this family: a deploy may come between a start and its continuation.",
+                tasks: "The ids of tasks are made when they start.",
+            },
+        )
         lambda_.CfnEventInvokeConfig(
             self,
             "Retries",
@@ -63,7 +85,7 @@ class Launcher(Construct):
             maximum_event_age_in_seconds=15 * 60,
             maximum_retry_attempts=2,
             destination_config=lambda_.CfnEventInvokeConfig.DestinationConfigProperty(
-                on_failure=lambda_.CfnEventInvokeConfig.OnFailureProperty(destination=dead_letters.queue_arn)
+                on_failure=lambda_.CfnEventInvokeConfig.OnFailureProperty(destination=dead_letters_arn)
             ),
         ).node.add_dependency(launcher.role)
         events.Rule(
@@ -74,45 +96,10 @@ class Launcher(Construct):
                 source=["aws.ecs"],
                 detail_type=["ECS Task State Change"],
                 detail={
-                    "clusterArn": [cluster.cluster_arn],
-                    "group": [f"family:{task_definition.family}"],
+                    "clusterArn": [cluster_arn],
+                    "group": [f"family:{family}"],
                     "lastStatus": ["STOPPED"],
                 },
             ),
             targets=[targets.LambdaFunction(self.function)],
-        )
-
-    # As the launch role's: TaskDefinition.grant_run() names one revision and knows no cluster.
-    def _allow(
-        self, launcher: RunGuardFunction, cluster: ecs.ICluster, task_definition: ecs.FargateTaskDefinition
-    ) -> None:
-        stack = Stack.of(self)
-        on_cluster = {"ArnEquals": {"ecs:cluster": cluster.cluster_arn}}
-        revisions = stack.format_arn(
-            service="ecs", resource="task-definition", resource_name=f"{task_definition.family}:*"
-        )
-        tasks = stack.format_arn(service="ecs", resource="task", resource_name=f"{cluster.cluster_name}/*")
-        launcher.allow(["ecs:RunTask"], revisions, conditions=on_cluster)
-        launcher.allow(["ecs:DescribeTasks", "ecs:StopTask"], tasks)
-        launcher.allow(["ecs:ListTasks"], "*", conditions=on_cluster)
-        for role in (task_definition.task_role, task_definition.obtain_execution_role()):
-            launcher.allow(
-                ["iam:PassRole"],
-                role.role_arn,
-                conditions={"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}},
-            )
-        explain_rare_grants(
-            launcher.role,
-            {
-                "ecs:StopTask": "Only the younger of two that started at the same moment is stopped.",
-                "sqs:SendMessage": "Only what could not be started after three tries is sent.",
-            },
-        )
-        acknowledge_wildcards(
-            launcher.role,
-            {
-                "*": "ecs:ListTasks cannot be restricted but by the cluster, which its condition does.",
-                revisions: "Every revision of this family: a deploy may come between a start and its continuation.",
-                tasks: "The ids of tasks are made when they start.",
-            },
         )

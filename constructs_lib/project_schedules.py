@@ -11,7 +11,9 @@ from aws_cdk import aws_scheduler as scheduler
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from constructs_lib.encryption import allow_key
+from constructs_lib.encryption import use_of_key
+from constructs_lib.grants import allow, grant
+from constructs_lib.place import place_of
 from constructs_lib.rare_grants import explain_rare_grants
 from constructs_lib.run_guard import GUARD_INTERVAL
 
@@ -44,8 +46,8 @@ class ProjectSchedules(Construct):
         encryption_key: kms.IKey | None,
     ) -> None:
         super().__init__(scope, construct_id)
-        self._dead_letters = dead_letters
         self._time_zone = time_zone
+        self._stack = Stack.of(self)
         self._group = scheduler.CfnScheduleGroup(self, "Group")
         self._role = iam.Role(
             self,
@@ -56,15 +58,28 @@ class ProjectSchedules(Construct):
                 # https://docs.aws.amazon.com/scheduler/latest/UserGuide/cross-service-confused-deputy-prevention.html
                 conditions={
                     "StringEquals": {
-                        "aws:SourceAccount": Stack.of(self).account,
+                        "aws:SourceAccount": place_of(self._stack).account,
                         "aws:SourceArn": self._group.attr_arn,
                     }
                 },
             ),
         )
-        self._allow("sqs:SendMessage", dead_letters.queue_arn)
-        allow_key(self._role, encryption_key, service="sqs", resource_arn=dead_letters.queue_arn)
-        self._allow("lambda:InvokeFunction", guard.function_arn)
+        guard_arn, due_runs_arn, self._dead_letters_arn = guard.function_arn, due_runs.queue_arn, dead_letters.queue_arn
+        self._role_arn, self._group_name = self._role.role_arn, self._group.ref
+        launcher_arns = [launcher.function_arn] if expressions and launcher is not None else []
+        queue_arns = [self._dead_letters_arn, *([due_runs_arn] if expressions else [])]
+        grant(
+            self._role,
+            [
+                allow("lambda:InvokeFunction", guard_arn, *launcher_arns),
+                allow("sqs:SendMessage", *queue_arns),
+                *(
+                    statement
+                    for queue_arn in queue_arns
+                    for statement in use_of_key(self, encryption_key, service="sqs", resource_arn=queue_arn)
+                ),
+            ],
+        )
         explain_rare_grants(
             self._role,
             {
@@ -76,34 +91,26 @@ class ProjectSchedules(Construct):
             "Guard",
             "Looks at the containers that run",
             expression=f"rate({GUARD_INTERVAL.to_minutes()} minutes)",
-            target_arn=guard.function_arn,
+            target_arn=guard_arn,
             content={"check": "containers", "project": guarded},
         )
-        if expressions:
-            self._allow("sqs:SendMessage", due_runs.queue_arn)
-            allow_key(self._role, encryption_key, service="sqs", resource_arn=due_runs.queue_arn)
-        if expressions and launcher is not None:
-            self._allow("lambda:InvokeFunction", launcher.function_arn)
         # The two expressions of a cron that names days of the month and of the week.
         for number, expression in enumerate(expressions, start=1):
             self._define_schedule(
                 f"Due{number}",
                 "Tells the guard that a run is due",
                 expression=expression,
-                target_arn=due_runs.queue_arn,
+                target_arn=due_runs_arn,
                 content={"check": "start", "project": guarded, **_SCHEDULED_AT},
             )
-            if launcher is not None:
+            for launcher_arn in launcher_arns:
                 self._define_schedule(
                     f"Start{number}",
                     "Starts the run",
                     expression=expression,
-                    target_arn=launcher.function_arn,
+                    target_arn=launcher_arn,
                     content=_SCHEDULED_AT,
                 )
-
-    def _allow(self, action: str, resource_arn: str) -> None:
-        self._role.add_to_policy(iam.PolicyStatement(actions=[action], resources=[resource_arn]))
 
     def _define_schedule(
         self, schedule_id: str, description: str, *, expression: str, target_arn: str, content: Mapping[str, Any]
@@ -113,15 +120,15 @@ class ProjectSchedules(Construct):
             self,
             schedule_id,
             description=description,
-            group_name=self._group.ref,
+            group_name=self._group_name,
             schedule_expression=expression,
             schedule_expression_timezone=self._time_zone,
             flexible_time_window=scheduler.CfnSchedule.FlexibleTimeWindowProperty(mode="OFF"),
             target=scheduler.CfnSchedule.TargetProperty(
                 arn=target_arn,
-                role_arn=self._role.role_arn,
-                input=Stack.of(self).to_json_string(content),
+                role_arn=self._role_arn,
+                input=self._stack.to_json_string(content),
                 retry_policy=scheduler.CfnSchedule.RetryPolicyProperty(**_RETRIES),
-                dead_letter_config=scheduler.CfnSchedule.DeadLetterConfigProperty(arn=self._dead_letters.queue_arn),
+                dead_letter_config=scheduler.CfnSchedule.DeadLetterConfigProperty(arn=self._dead_letters_arn),
             ),
         ).node.add_dependency(self._role)

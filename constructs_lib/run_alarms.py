@@ -2,12 +2,12 @@
 
 from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
-from aws_cdk import aws_cloudwatch_actions as cloudwatch_actions
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from constructs_lib.run_guard import GUARD_INTERVAL
 
+_GUARD_INTERVAL_SECONDS = int(GUARD_INTERVAL.to_seconds())
 NAMESPACE = "DbtOnFargate"
 """Where the runner and the guard write their metrics."""
 
@@ -29,10 +29,12 @@ class RunAlarms(Construct):
         runbook_url: str,
     ) -> None:
         super().__init__(scope, construct_id)
-        self._dimensions = dimensions
-        self._action = cloudwatch_actions.SnsAction(topic)
+        self._dimensions = [
+            cloudwatch.CfnAlarm.DimensionProperty(name=name, value=value) for name, value in dimensions.items()
+        ]
+        self._topic_arn = topic.topic_arn
         self._runbook_url = runbook_url
-        self.alarms: list[cloudwatch.Alarm] = []
+        self.alarm_arns: list[str] = []
 
         if has_schedule:
             self._define_alarm(
@@ -81,25 +83,24 @@ class RunAlarms(Construct):
         )
 
     def _define_alarm(self, alarm_id: str, metric_name: str, *, text: str, section: str) -> None:
-        alarm = cloudwatch.Alarm(
+        # The L2 constructs of metric, alarm and action take four calls of CDK's Node process to say the same.
+        alarm = cloudwatch.CfnAlarm(
             self,
             alarm_id,
-            metric=cloudwatch.Metric(
-                namespace=NAMESPACE,
-                metric_name=metric_name,
-                dimensions_map=self._dimensions,
-                statistic="Maximum",
-                period=GUARD_INTERVAL,
-            ),
+            namespace=NAMESPACE,
+            metric_name=metric_name,
+            dimensions=self._dimensions,
+            statistic="Maximum",
+            period=_GUARD_INTERVAL_SECONDS,
             alarm_description=f"{text} What to do: {self._runbook_url}#{section}",
             evaluation_periods=1,
             threshold=0,
-            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
+            comparison_operator="GreaterThanThreshold",
             # A metric is written when there is something to count.
-            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+            treat_missing_data="notBreaching",
+            alarm_actions=[self._topic_arn],
         )
-        alarm.add_alarm_action(self._action)
-        self.alarms.append(alarm)
+        self.alarm_arns.append(alarm.attr_arn)
 
 
 def _minutes(duration: Duration) -> str:

@@ -9,6 +9,9 @@ from constructs import Construct
 from constructs_lib.alert_rule import alert_rule
 from constructs_lib.dbt_task import CONTAINER_NAME
 
+_VALUES = {"task": "$.detail.taskArn", "reason": "$.detail.stoppedReason"}
+"""What the texts say of the event, by the names that they have there."""
+
 
 class RunAlerts(Construct):
     """
@@ -30,12 +33,11 @@ class RunAlerts(Construct):
         runbook_url: str,
     ) -> None:
         super().__init__(scope, construct_id)
-        self.rules: dict[str, events.Rule] = {}
-        self._topic = topic
+        self.rules: dict[str, events.CfnRule] = {}
+        self._topic_arn = topic.topic_arn
         self._runbook_url = runbook_url
-        stopped = {"clusterArn": [cluster.cluster_arn], "group": [f"family:{family}"], "lastStatus": ["STOPPED"]}
-        task = events.EventField.from_path("$.detail.taskArn")
-        reason = events.EventField.from_path("$.detail.stoppedReason")
+        cluster_arn, log_group_name = cluster.cluster_arn, log_group.log_group_name
+        stopped = {"clusterArn": [cluster_arn], "group": [f"family:{family}"], "lastStatus": ["STOPPED"]}
 
         self._define_rule(
             "Failed",
@@ -44,8 +46,8 @@ class RunAlerts(Construct):
             # By name: a container that AWS injects beside ours may end with any code.
             detail={**stopped, "containers": {"name": [CONTAINER_NAME], "exitCode": [{"anything-but": [0]}]}},
             message=(
-                f"The run of {run_name} failed: its container ended with an error. Reason given by ECS: {reason}. "
-                f"Task: {task}. Log group: {log_group.log_group_name}. "
+                f"The run of {run_name} failed: its container ended with an error. Reason given by ECS: <reason>. "
+                f"Task: <task>. Log group: {log_group_name}. "
                 "Which model failed, and the database's words, are in the run's report and in Airflow."
             ),
             section="a-run-failed",
@@ -59,8 +61,8 @@ class RunAlerts(Construct):
                 "containers": {"name": [CONTAINER_NAME], "reason": [{"prefix": "OutOfMemoryError"}]},
             },
             message=(
-                f"The run of {run_name} was killed because it needed more memory than its task has. Task: {task}. "
-                f"Log group: {log_group.log_group_name}. What was built before is recorded and is not built again."
+                f"The run of {run_name} was killed because it needed more memory than its task has. Task: <task>. "
+                f"Log group: {log_group_name}. What was built before is recorded and is not built again."
             ),
             section="killed-for-memory",
         )
@@ -69,7 +71,7 @@ class RunAlerts(Construct):
             label="did not start",
             description=f"{run_name}: the container did not start",
             detail={**stopped, "stopCode": ["TaskFailedToStart"]},
-            message=(f"The run of {run_name} did not start: {reason}. Task: {task}. Nothing ran in the warehouse."),
+            message=f"The run of {run_name} did not start: <reason>. Task: <task>. Nothing ran in the warehouse.",
             section="a-container-does-not-start",
         )
 
@@ -84,6 +86,7 @@ class RunAlerts(Construct):
             detail_type=["ECS Task State Change"],
             detail=detail,
             message=message,
+            values={name: path for name, path in _VALUES.items() if f"<{name}>" in message},
             what_to_do=f"{self._runbook_url}#{section}",
-            topic=self._topic,
+            topic_arn=self._topic_arn,
         )

@@ -8,6 +8,7 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_events as events
 from constructs import Construct
 
+from constructs_lib.place import place_of
 from constructs_lib.run_alarms import NAMESPACE
 
 _WIDTH = 24
@@ -31,22 +32,23 @@ class RunDashboard(Construct):
         run_name: str,
         dimensions: Mapping[str, str],
         memory_mib: int,
-        alarms: Sequence[cloudwatch.Alarm],
-        alerts: Mapping[str, events.Rule],
+        alarm_arns: Sequence[str],
+        alerts: Mapping[str, events.CfnRule],
         runbook_url: str,
     ) -> None:
         super().__init__(scope, construct_id)
-        self._stack = Stack.of(self)
+        stack = Stack.of(self)
+        self._region = place_of(stack).region
         self._metric_path = [part for pair in dimensions.items() for part in pair]
         widgets = [
             _placed(
                 {"markdown": f"## {run_name}\nWhat each alarm means and what to do: {runbook_url}"}, "text", 0, height=2
             ),
-            _placed({"title": "Alarms", "alarms": [alarm.alarm_arn for alarm in alarms]}, "alarm", 2, height=3),
+            _placed({"title": "Alarms", "alarms": list(alarm_arns)}, "alarm", 2, height=3),
             self._graph(
                 "Containers that failed, did not start, were killed for memory",
                 [
-                    ["AWS/Events", "TriggeredRules", "RuleName", rule.rule_name, {"label": label}]
+                    ["AWS/Events", "TriggeredRules", "RuleName", rule.ref, {"label": label}]
                     for label, rule in alerts.items()
                 ],
                 row=5,
@@ -98,7 +100,7 @@ class RunDashboard(Construct):
             self,
             "Resource",
             dashboard_name=name,
-            dashboard_body=self._stack.to_json_string({"start": "-P14D", "widgets": widgets}),
+            dashboard_body=stack.to_json_string({"start": "-P14D", "widgets": widgets}),
         )
 
     def _metrics(self, *names: str, statistic: str = "Sum") -> list[list[Any]]:
@@ -116,7 +118,7 @@ class RunDashboard(Construct):
     ) -> dict[str, Any]:
         properties: dict[str, Any] = {
             "title": title,
-            "region": self._stack.region,
+            "region": self._region,
             "view": view,
             "stat": "Sum",
             "period": 3600,

@@ -1,6 +1,6 @@
 """The guard of an environment: one function for all projects, the queue of runs that were due, and what tells when it fails."""
 
-from aws_cdk import Duration, Stack
+from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as cloudwatch_actions
 from aws_cdk import aws_ecs as ecs
@@ -10,9 +10,10 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from constructs_lib.encryption import acknowledge_keys_of_aws, allow_key
+from constructs_lib.encryption import acknowledge_keys_of_aws, use_of_key
 from constructs_lib.findings import acknowledge, acknowledge_wildcards
-from constructs_lib.rare_grants import explain_rare_grants
+from constructs_lib.grants import allow
+from constructs_lib.place import place_of
 from constructs_lib.run_guard_function import RunGuardFunction
 
 GUARD_INTERVAL = Duration.minutes(5)
@@ -68,6 +69,11 @@ class RunGuard(Construct):
             dead_letter_queue=sqs.DeadLetterQueue(queue=self.dead_letters, max_receive_count=3),
         )
         acknowledge_keys_of_aws(self.due_runs, encryption_key, "CKV_AWS_27")
+        # ListTasks knows no resource but container instances, which Fargate does not have.
+        on_cluster = {"ArnEquals": {"ecs:cluster": cluster.cluster_arn}}
+        tasks = place_of(self).arn("ecs", "task", name=f"{cluster.cluster_name}/*")
+        due_runs_arn = self.due_runs.queue_arn
+        reads = ["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"]
         guard = RunGuardFunction(
             self,
             "Function",
@@ -75,37 +81,17 @@ class RunGuard(Construct):
             description=f"Looks after the dbt runs of {environment_name}",
             failed_calls="An alarm tells of each; it looks again in five minutes, and the queue of due runs has dead letters.",
             encryption_key=encryption_key,
-        )
-        self.function = guard.function
-        self._allow(guard, cluster)
-        allow_key(guard.role, encryption_key, service="sqs", resource_arn=self.due_runs.queue_arn, reads_only=True)
-        lambda_.CfnEventSourceMapping(
-            self,
-            "ReadsDueRuns",
-            function_name=self.function.function_name,
-            event_source_arn=self.due_runs.queue_arn,
-            batch_size=1,
-        ).node.add_dependency(guard.role)
-        self._define_alarms(runbook_url)
-
-    def _allow(self, guard: RunGuardFunction, cluster: ecs.ICluster) -> None:
-        stack = Stack.of(self)
-        on_cluster = {"ArnEquals": {"ecs:cluster": cluster.cluster_arn}}
-        tasks = stack.format_arn(service="ecs", resource="task", resource_name=f"{cluster.cluster_name}/*")
-        # ListTasks knows no resource but container instances, which Fargate does not have.
-        guard.allow(["ecs:ListTasks"], "*", conditions=on_cluster)
-        guard.allow(["ecs:DescribeTasks", "ecs:StopTask"], tasks)
-        guard.allow(["cloudwatch:GetMetricStatistics"], "*")
-        guard.allow(["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"], self.due_runs.queue_arn)
-        read = "Lambda reads the queue with it."
-        explain_rare_grants(
-            guard.role,
-            {
+            may=[
+                allow("ecs:ListTasks", "*", conditions=on_cluster),
+                allow(["ecs:DescribeTasks", "ecs:StopTask"], tasks),
+                allow("cloudwatch:GetMetricStatistics", "*"),
+                allow(reads, due_runs_arn),
+                *use_of_key(self, encryption_key, service="sqs", resource_arn=due_runs_arn, reads_only=True),
+            ],
+            rarely={
                 "cloudwatch:GetMetricStatistics": "Asked only while a container runs.",
                 "ecs:StopTask": "Only a container that outlived its deadline is stopped.",
-                "sqs:DeleteMessage": read,
-                "sqs:GetQueueAttributes": read,
-                "sqs:ReceiveMessage": read,
+                **dict.fromkeys(reads, "Lambda reads the queue with it."),
             },
         )
         acknowledge_wildcards(
@@ -116,6 +102,15 @@ class RunGuard(Construct):
                 tasks: "The ids of tasks are made when they start.",
             },
         )
+        self.function = guard.function
+        lambda_.CfnEventSourceMapping(
+            self,
+            "ReadsDueRuns",
+            function_name=self.function.function_name,
+            event_source_arn=due_runs_arn,
+            batch_size=1,
+        ).node.add_dependency(guard.role)
+        self._define_alarms(runbook_url)
 
     def _define_alarms(self, runbook_url: str) -> None:
         name = self._environment_name

@@ -1,8 +1,8 @@
 """The code of this repository's own Lambda functions, and what all of them have in common."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from aws_cdk import Duration, IgnoreMode, RemovalPolicy, Stack
+from aws_cdk import Duration, IgnoreMode, RemovalPolicy
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
@@ -11,6 +11,8 @@ from constructs import Construct
 
 from constructs_lib.encrypted_log_group import encrypted_log_group
 from constructs_lib.findings import acknowledge
+from constructs_lib.grants import Statement, allow, grant
+from constructs_lib.place import place_of
 from constructs_lib.rare_grants import explain_rare_grants
 from constructs_lib.repository import REPOSITORY
 
@@ -19,7 +21,7 @@ class RunGuardFunction(Construct):
     """
     Defines one function of functions/run_guard with a log group and a role of its own.
 
-    The role may write that log; each further right is given by `allow`. `handler` is a module of the package with a function
+    The role may write that log and `may` do more; `rarely` are reasons by action, as `explain_rare_grants` takes them. `handler` is a module of the package with a function
     `handler`. `failed_calls`: a sentence on what becomes of them, as there is no dead-letter queue at the function itself.
     """
 
@@ -32,6 +34,8 @@ class RunGuardFunction(Construct):
         description: str,
         failed_calls: str,
         encryption_key: kms.IKey | None,
+        may: Sequence[Statement],
+        rarely: Mapping[str, str],
         environment: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
@@ -47,12 +51,14 @@ class RunGuardFunction(Construct):
             "Role",
             description=description,
             assumed_by=iam.ServicePrincipal(
-                "lambda.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": Stack.of(self).account}}
+                "lambda.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": place_of(self).account}}
             ),
         )
-        self.allow(["logs:CreateLogStream", "logs:PutLogEvents"], log_group.log_group_arn)
-        written = "Lambda writes the function's log with it."
-        explain_rare_grants(self.role, {"logs:CreateLogStream": written, "logs:PutLogEvents": written})
+        logs_actions = ["logs:CreateLogStream", "logs:PutLogEvents"]
+        grant(self.role, [allow(logs_actions, log_group.log_group_arn), *may])
+        explain_rare_grants(
+            self.role, {**dict.fromkeys(logs_actions, "Lambda writes the function's log with it."), **rarely}
+        )
         self.function = lambda_.Function(
             self,
             "Resource",
@@ -87,9 +93,3 @@ class RunGuardFunction(Construct):
         )
         # Without the policy, the first invocation could come before the right to log it.
         self.function.node.add_dependency(self.role)
-
-    def allow(self, actions: list[str], *resource_arns: str, conditions: Mapping[str, object] | None = None) -> None:
-        """Let the function do `actions` on these resources."""
-        self.role.add_to_policy(
-            iam.PolicyStatement(actions=actions, resources=list(resource_arns), conditions=conditions)
-        )

@@ -3,10 +3,8 @@
 import re
 from dataclasses import dataclass
 
-from aws_cdk import Stack
-from aws_cdk import aws_iam as iam
-
-from constructs_lib.findings import acknowledge_wildcards
+from constructs_lib.grants import Statement, allow
+from constructs_lib.place import Place
 from constructs_lib.settings_error import SettingsError
 
 _SECRET_ARN = re.compile(r"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:[A-Za-z0-9/_+=.@-]+-[A-Za-z0-9]{6}")
@@ -171,71 +169,56 @@ def runner_entry(credentials: WarehouseCredentials) -> dict[str, object]:
             }
 
 
-def grant_read(credentials: WarehouseCredentials, role: iam.Role) -> None:
+def reads(credentials: WarehouseCredentials, place: Place) -> list[Statement]:
     """
-    Allow `role` to read `credentials` and no others.
+    The right to read `credentials` and no others.
 
     Statements are written out: no construct stands for a Glue connection or a Redshift user, and the grants that exist for
     secrets and parameters allow more actions than the runner calls.
     """
-    stack = Stack.of(role)
     match credentials:
         case GlueConnection():
             # GetConnection authorises on the catalog and on the connection.
-            _allow(
-                role,
-                "glue:GetConnection",
-                stack.format_arn(service="glue", resource="catalog"),
-                stack.format_arn(service="glue", resource="connection", resource_name=credentials.name),
-            )
-            if credentials.secret_arn:
-                _allow(role, "secretsmanager:GetSecretValue", credentials.secret_arn)
-            _allow_decrypt(role, credentials.kms_key_arn)
+            catalog, connection = place.arn("glue", "catalog"), place.arn("glue", "connection", name=credentials.name)
+            return [
+                allow("glue:GetConnection", catalog, connection),
+                *([allow("secretsmanager:GetSecretValue", credentials.secret_arn)] if credentials.secret_arn else []),
+                *_decrypts(credentials.kms_key_arn),
+            ]
         case SecretsManagerSecret():
-            _allow(role, "secretsmanager:GetSecretValue", credentials.secret_arn)
-            _allow_decrypt(role, credentials.kms_key_arn)
+            return [
+                allow("secretsmanager:GetSecretValue", credentials.secret_arn),
+                *_decrypts(credentials.kms_key_arn),
+            ]
         case SsmParameters():
-            path = stack.format_arn(service="ssm", resource="parameter", resource_name=credentials.path.strip("/"))
-            _allow(role, "ssm:GetParametersByPath", path, f"{path}/*")
-            acknowledge_wildcards(
-                role, {f"{path}/*": "The path is the setting; the runner reads all parameters below it."}
-            )
-            _allow_decrypt(role, credentials.kms_key_arn)
+            path = place.arn("ssm", "parameter", name=credentials.path.strip("/"))
+            return [allow("ssm:GetParametersByPath", path, f"{path}/*"), *_decrypts(credentials.kms_key_arn)]
         case RedshiftIam():
-            _allow_redshift(role, credentials)
+            return [_asks_redshift(credentials, place)]
 
 
-def _allow_redshift(role: iam.Role, credentials: RedshiftIam) -> None:
-    stack = Stack.of(role)
+def wildcards(credentials: WarehouseCredentials, place: Place) -> dict[str, str]:
+    """The resources of `reads` that have a wildcard, with the reason."""
+    if not isinstance(credentials, SsmParameters):
+        return {}
+    below = place.arn("ssm", "parameter", name=f"{credentials.path.strip('/')}/*")
+    return {below: "The path is the setting; the runner reads all parameters below it."}
+
+
+def _asks_redshift(credentials: RedshiftIam, place: Place) -> Statement:
     if credentials.workgroup_id:
-        workgroup = stack.format_arn(
-            service="redshift-serverless", resource="workgroup", resource_name=credentials.workgroup_id
-        )
-        _allow(role, "redshift-serverless:GetCredentials", workgroup)
-        return
-
-    def arn(resource: str, name: str) -> str:
-        # dbname:<cluster>/<database>, dbuser:<cluster>/<user>
-        return f"{stack.format_arn(service='redshift', resource='')}{resource}:{credentials.cluster_identifier}/{name}"
-
+        workgroup = place.arn("redshift-serverless", "workgroup", name=credentials.workgroup_id)
+        return allow("redshift-serverless:GetCredentials", workgroup)
+    cluster = credentials.cluster_identifier
+    database = place.arn("redshift", "dbname", separator=":", name=f"{cluster}/{credentials.database}")
     if credentials.user:
-        _allow(
-            role,
-            "redshift:GetClusterCredentials",
-            arn("dbname", credentials.database),
-            arn("dbuser", credentials.user),
-        )
-    else:
-        _allow(role, "redshift:GetClusterCredentialsWithIAM", arn("dbname", credentials.database))
+        user = place.arn("redshift", "dbuser", separator=":", name=f"{cluster}/{credentials.user}")
+        return allow("redshift:GetClusterCredentials", database, user)
+    return allow("redshift:GetClusterCredentialsWithIAM", database)
 
 
-def _allow(role: iam.Role, action: str, *resource_arns: str) -> None:
-    role.add_to_policy(iam.PolicyStatement(actions=[action], resources=list(resource_arns)))
-
-
-def _allow_decrypt(role: iam.Role, kms_key_arn: str | None) -> None:
-    if kms_key_arn:
-        _allow(role, "kms:Decrypt", kms_key_arn)
+def _decrypts(kms_key_arn: str | None) -> list[Statement]:
+    return [allow("kms:Decrypt", kms_key_arn)] if kms_key_arn else []
 
 
 def services(credentials: WarehouseCredentials) -> frozenset[str]:

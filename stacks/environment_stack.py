@@ -17,6 +17,7 @@ from constructs_lib.artifacts_bucket import ArtifactsBucket
 from constructs_lib.encryption import EncryptionKey
 from constructs_lib.image_alerts import ImageAlerts
 from constructs_lib.image_registry import ImageRegistry
+from constructs_lib.place import place_of
 from constructs_lib.private_network import PrivateNetwork
 from constructs_lib.repository import REPOSITORY
 from constructs_lib.run_guard import RunGuard
@@ -206,11 +207,12 @@ class SharedResources(Construct):
     def __init__(self, scope: Construct, construct_id: str, *, settings: Environment) -> None:
         super().__init__(scope, construct_id)
         self._stack_name = names.environment_stack(settings.name)
+        self._place = place_of(self)
         network = settings.network
 
         self.artifacts = s3.Bucket.from_bucket_name(self, "Artifacts", self._output(_ARTIFACTS_BUCKET_NAME))
         self.alert_topic = sns.Topic.from_topic_arn(
-            self, "Alerts", cdk.Stack.of(self).format_arn(service="sns", resource=self._output(_ALERT_TOPIC_NAME))
+            self, "Alerts", self._place.arn("sns", self._output(_ALERT_TOPIC_NAME))
         )
         self.encryption_key = self._read_encryption_key(settings)
         self.guard = lambda_.Function.from_function_name(self, "Guard", self._output(_GUARD_FUNCTION_NAME))
@@ -239,16 +241,13 @@ class SharedResources(Construct):
             case ExistingKey(arn=arn):
                 return kms.Key.from_key_arn(self, "EncryptionKey", arn)
             case OwnKey():
-                arn = cdk.Stack.of(self).format_arn(
-                    service="kms", resource="key", resource_name=self._output(_ENCRYPTION_KEY_ID)
-                )
+                arn = self._place.arn("kms", "key", name=self._output(_ENCRYPTION_KEY_ID))
                 return kms.Key.from_key_arn(self, "EncryptionKey", arn)
             case None:
                 return None
 
     def _queue(self, queue_id: str, output_name: str) -> sqs.IQueue:
-        arn = cdk.Stack.of(self).format_arn(service="sqs", resource=self._output(output_name))
-        return sqs.Queue.from_queue_arn(self, queue_id, arn)
+        return sqs.Queue.from_queue_arn(self, queue_id, self._place.arn("sqs", self._output(output_name)))
 
     def _output(self, name: str) -> str:
         return cdk.Fn.get_stack_output(self._stack_name, name)

@@ -6,9 +6,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_ecr_assets as ecr_assets
 from aws_cdk import aws_ecs as ecs
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3_deployment as s3_deployment
-from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from constructs_lib.airflow_files import AirflowFiles
@@ -17,7 +15,8 @@ from constructs_lib.dbt_graph import dbt_graph
 from constructs_lib.dbt_image import dbt_image
 from constructs_lib.dbt_project_files import DbtProjectFiles
 from constructs_lib.dbt_task import CONTAINER_NAME, LOG_STREAM_PREFIX, STOP_TIMEOUT, DbtTask
-from constructs_lib.encryption import allow_key
+from constructs_lib.encryption import use_of_key
+from constructs_lib.grants import Statement, allow
 from constructs_lib.launch_role import LaunchRole
 from constructs_lib.launcher import Launcher
 from constructs_lib.notifications import SnsTopic, dag_entry
@@ -63,6 +62,7 @@ class ProjectStack(cdk.Stack):
         self._settings = settings
         self._project = project
         self._shared = SharedResources(self, "Shared", settings=settings)
+        self._family = names.task_family(settings.name, project.name)
         self._files = DbtProjectFiles(project.folder)
         # Also where there is no DAG: a project that does not parse must not be deployed.
         self._graph = self._read_graph()
@@ -90,7 +90,7 @@ class ProjectStack(cdk.Stack):
         return DbtTask(
             self,
             "Task",
-            family=names.task_family(self._settings.name, project.name),
+            family=self._family,
             image=dbt_image(self, "Image", project=self._files, platform=_IMAGE_PLATFORMS[project.cpu_architecture]),
             size=project.size,
             cpu_architecture=_CPU_ARCHITECTURES[project.cpu_architecture],
@@ -139,7 +139,7 @@ class ProjectStack(cdk.Stack):
             self,
             "Alerts",
             run_name=self._run_name,
-            family=names.task_family(settings.name, project.name),
+            family=self._family,
             cluster=self._shared.cluster,
             log_group=self.task.log_group,
             topic=self._shared.alert_topic,
@@ -164,7 +164,7 @@ class ProjectStack(cdk.Stack):
                 run_name=self._run_name,
                 dimensions=dimensions,
                 memory_mib=project.size.memory_mib,
-                alarms=alarms.alarms,
+                alarm_arns=alarms.alarm_arns,
                 alerts=alerts.rules,
                 runbook_url=settings.runbook_url,
             )
@@ -178,10 +178,11 @@ class ProjectStack(cdk.Stack):
                 "Launcher",
                 run_name=self._run_name,
                 cluster=shared.cluster,
-                task_definition=self.task.task_definition,
+                family=self._family,
+                passed_role_arns=self.task.role_arns,
                 launch={
                     **self._placement,
-                    "family": self.task.task_definition.family,
+                    "family": self._family,
                     "most_attempts": _MOST_ATTEMPTS_WITHOUT_AIRFLOW,
                 },
                 dead_letters=shared.dead_letters,
@@ -198,7 +199,7 @@ class ProjectStack(cdk.Stack):
                 "environment": settings.name,
                 "project": project.name,
                 "cluster_arn": shared.cluster.cluster_arn,
-                "family": self.task.task_definition.family,
+                "family": self._family,
                 "container_name": CONTAINER_NAME,
                 "deadline_seconds": int(project.deadline.total_seconds()),
                 "stop_timeout_seconds": STOP_TIMEOUT.to_seconds(),
@@ -215,12 +216,13 @@ class ProjectStack(cdk.Stack):
             "LaunchRole",
             assumed_by_role_arn=airflow.role_arn,
             cluster=self._shared.cluster,
-            task_definition=self.task.task_definition,
+            family=self._family,
+            passed_role_arns=self.task.role_arns,
             artifacts=self._shared.artifacts,
             project_prefix=names.project_prefix(self._project.name),
             encryption_key=self._shared.encryption_key,
+            notifies=self._notifies(),
         ).role
-        self._allow_notifications(launch_role)
         deployment = self._dag_deployment(launch_role_arn=launch_role.role_arn)
         AirflowFiles(
             self,
@@ -236,22 +238,13 @@ class ProjectStack(cdk.Stack):
         )
         cdk.CfnOutput(self, "LaunchRoleArn", value=launch_role.role_arn)
 
-    def _allow_notifications(self, launch_role: iam.Role) -> None:
-        topics = [recipient.topic_arn for recipient in self._project.notify if isinstance(recipient, SnsTopic)]
-        for number, topic_arn in enumerate(topics, start=1):
-            topic = (
-                self._shared.alert_topic
-                if topic_arn is None
-                else sns.Topic.from_topic_arn(self, f"NotifiedTopic{number}", topic_arn)
-            )
-            topic.grant_publish(launch_role)
-        if None in topics:
-            allow_key(
-                launch_role,
-                self._shared.encryption_key,
-                service="sns",
-                resource_arn=self._shared.alert_topic.topic_arn,
-            )
+    def _notifies(self) -> list[Statement]:
+        alert_topic_arn = self._shared.alert_topic.topic_arn
+        named = [recipient.topic_arn for recipient in self._project.notify if isinstance(recipient, SnsTopic)]
+        statements = [allow("sns:Publish", *(topic_arn or alert_topic_arn for topic_arn in named))] if named else []
+        if None in named:
+            statements += use_of_key(self, self._shared.encryption_key, service="sns", resource_arn=alert_topic_arn)
+        return statements
 
     def _dag_deployment(self, *, launch_role_arn: str) -> dict[str, Any]:
         settings, project, shared = self._settings, self._project, self._shared
@@ -266,7 +259,7 @@ class ProjectStack(cdk.Stack):
             "time_zone": project.time_zone,
             "package": names.dag_package(settings.name),
             **self._placement,
-            "task_definition_family": self.task.task_definition.family,
+            "task_definition_family": self._family,
             "assign_public_ip": False,
             "launch_role_arn": launch_role_arn,
             "log_group_name": self.task.log_group.log_group_name,

@@ -249,10 +249,12 @@ def launch_template(stack: cdk.Stack, image_folder: str) -> Template:
         "LaunchRole",
         assumed_by_role_arn=_AIRFLOW,
         cluster=ecs.Cluster.from_cluster_attributes(stack, "Cluster", cluster_name="shared", vpc=vpc),
-        task_definition=task.task_definition,
+        family=task.task_definition.family,
+        passed_role_arns=task.role_arns,
         artifacts=s3.Bucket.from_bucket_name(stack, "Records", "artifacts"),
         project_prefix="shop/",
         encryption_key=None,
+        notifies=[],
     )
     return Template.from_stack(stack)
 

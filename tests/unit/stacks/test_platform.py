@@ -80,6 +80,16 @@ def _run(arguments: list[str], *, output: Path) -> subprocess.CompletedProcess[s
     )
 
 
+_CHECKED_APP = """
+from stacks.environments import ENVIRONMENTS
+from stacks.platform import check_when_synthesized, dbt_app
+
+app = dbt_app(ENVIRONMENTS)
+check_when_synthesized(app)
+app.synth()
+"""
+
+
 def test_synth_passes_all_checks_and_gives_identical_bytes_twice(tmp_path: Path) -> None:
     """
     The same commit gives the same templates and assets.
@@ -95,7 +105,7 @@ def test_synth_passes_all_checks_and_gives_identical_bytes_twice(tmp_path: Path)
         }
 
     folders = [tmp_path / "first", tmp_path / "second"]
-    results = [_run(["app.py"], output=folder) for folder in folders]
+    results = [_run(["-c", _CHECKED_APP], output=folder) for folder in folders]
 
     assert [result.returncode for result in results] == [0, 0], results[0].stderr
     first, second = map(contents, folders)
@@ -106,9 +116,10 @@ def test_synth_passes_all_checks_and_gives_identical_bytes_twice(tmp_path: Path)
 _CARELESS_APP = """
 from aws_cdk import Stack, aws_s3
 from stacks.environments import DEV
-from stacks.platform import dbt_app
+from stacks.platform import check_when_synthesized, dbt_app
 
 app = dbt_app([DEV])
+check_when_synthesized(app)
 aws_s3.Bucket(Stack(app, "Careless"), "Bucket")
 app.synth()
 """
