@@ -31,7 +31,9 @@ def edge_function_code(*, networks: Sequence[Network], signs_in: bool, domain_na
     code = "".join(line for line in source.splitlines(keepends=True) if not line.lstrip().startswith("//"))
     size = len(code.encode())
     if size > MOST_BYTES:
-        raise ValueError(f"the function of CloudFront must be at most {MOST_BYTES} bytes, got {size}: name fewer networks")
+        raise ValueError(
+            f"the function of CloudFront must be at most {MOST_BYTES} bytes, got {size}: name fewer networks"
+        )
     return code
 
 

@@ -17,6 +17,10 @@ PriceClass = Literal["100", "200", "all"]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _MOST_NETWORKS = 50
+_PRIVATE: tuple[Network, ...] = tuple(
+    ipaddress.ip_network(block)
+    for block in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
+)
 _SECRET_ARN = re.compile(r"arn:aws:secretsmanager:([a-z0-9-]+):\d{12}:secret:[\w/+=.@-]+-[A-Za-z0-9]{6}", re.ASCII)
 _KEY_ARN = re.compile(r"arn:aws:kms:[a-z0-9-]+:\d{12}:key/[0-9a-z-]+", re.ASCII)
 _CERTIFICATE_ARN = re.compile(r"arn:aws:acm:us-east-1:\d{12}:certificate/[0-9a-f-]+", re.ASCII)
@@ -35,7 +39,9 @@ def _check(setting: str, value: object, pattern: re.Pattern[str], expected: str)
 
 
 def _check_texts(setting: str, values: object, example: str) -> None:
-    if not isinstance(values, tuple) or not all(isinstance(value, str) and value.strip() == value != "" for value in values):
+    if not isinstance(values, tuple) or not all(
+        isinstance(value, str) and value.strip() == value != "" for value in values
+    ):
         raise SettingsError(f"{setting} must be a tuple of texts such as ({example!r},), got {values!r}")
 
 
@@ -138,7 +144,7 @@ class PagesHosting:
     def _check_openness(self) -> None:
         if self.open_to_everyone not in {None, OPEN_TO_EVERYONE}:
             raise SettingsError(f"open_to_everyone must be {OPEN_TO_EVERYONE!r} or None, got {self.open_to_everyone!r}")
-        is_open = self.sign_in is None and (not self.networks or covers_everyone(self.parsed_networks()))
+        is_open = self.sign_in is None and (not self.networks or _is_open(self.parsed_networks()))
         if is_open and self.open_to_everyone is None:
             raise SettingsError(
                 f"anyone could read the pages: sign_in is None and networks are {self.networks!r}; give one of the two, or "
@@ -155,26 +161,20 @@ class PagesHosting:
         return tuple(_network(value) for value in self.networks)
 
 
-def covers_everyone(networks: tuple[Network, ...]) -> bool:
-    """Whether `networks` hold all addresses of IPv4 or of IPv6, or halves that make them, or most of one of the two."""
-    for version in (4, 6):
-        of_version = [network for network in networks if network.version == version]
-        whole = 2 ** (32 if version == 4 else 128)
-        if sum(network.num_addresses for network in _collapsed(of_version)) * 2 > whole:
-            return True
-    return False
-
-
-def _collapsed(networks: list[Network]) -> list[Network]:
-    four = [network for network in networks if isinstance(network, ipaddress.IPv4Network)]
-    six = [network for network in networks if isinstance(network, ipaddress.IPv6Network)]
-    return [*ipaddress.collapse_addresses(four), *ipaddress.collapse_addresses(six)]
+def _is_open(networks: tuple[Network, ...]) -> bool:
+    # Nobody's own network is wider: the widest that were ever given to one organization are /8, and /19 of IPv6.
+    return any(network.prefixlen < (8 if network.version == 4 else 16) for network in networks)
 
 
 def _network(value: str) -> Network:
     try:
-        return ipaddress.ip_network(value)
+        network = ipaddress.ip_network(value)
     except ValueError as error:
         raise SettingsError(
             f"a network must be a range such as '203.0.113.0/24' or '2001:db8::/32', got {value!r} ({error})"
         ) from error
+    if any(private.version == network.version and private.supernet_of(network) for private in _PRIVATE):  # type: ignore[arg-type]
+        raise SettingsError(
+            f"a network must be of public addresses, which are those that CloudFront sees, got {value!r}"
+        )
+    return network

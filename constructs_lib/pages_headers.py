@@ -61,7 +61,12 @@ def headers_policy(
                 _header("x-robots-tag", "noindex, nofollow"),
             ]
         ),
-        remove_headers=["server", "x-amz-server-side-encryption", "x-amz-server-side-encryption-aws-kms-key-id", "x-amz-version-id"],
+        remove_headers=[
+            "server",
+            "x-amz-server-side-encryption",
+            "x-amz-server-side-encryption-aws-kms-key-id",
+            "x-amz-version-id",
+        ],
     )
 
 

@@ -194,7 +194,7 @@ class HostedPages(Construct):
             additional_behaviors=behaviors,
             domain_names=[hosting.domain_name] if hosting.domain_name is not None else None,
             certificate=certificate,
-            minimum_protocol_version=cloudfront.SecurityPolicyProtocol.TLS_V1_2_2021,
+            minimum_protocol_version=cloudfront.SecurityPolicyProtocol.TLS_V1_2_2021 if certificate else None,
             http_version=cloudfront.HttpVersion.HTTP2_AND_3,
             price_class=_PRICE_CLASSES[hosting.price_class],
             web_acl_id=hosting.web_acl_arn,

@@ -68,7 +68,7 @@ class RunGuardFunction(Construct):
             handler=f"run_guard.{handler}.handler",
             code=lambda_.Code.from_asset(
                 str(REPOSITORY / "functions"),
-                exclude=["**/__pycache__", "**/*.pyc", "**/.mypy_cache", "**/.ruff_cache"],
+                exclude=["**/__pycache__", "**/*.pyc", "**/.mypy_cache", "**/.ruff_cache", "pages_access"],
                 ignore_mode=IgnoreMode.GIT,
             ),
             # Grants of CDK would add to it.

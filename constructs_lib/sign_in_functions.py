@@ -127,9 +127,11 @@ class SignInFunctions(Construct):
             secret_id=secret.secret_arn,
             rotation_lambda_arn=keeper.function_arn,
             rotate_immediately_on_update=True,
-            rotation_rules=secretsmanager.CfnRotationSchedule.RotationRulesProperty(schedule_expression="rate(30 days)"),
+            rotation_rules=secretsmanager.CfnRotationSchedule.RotationRulesProperty(
+                schedule_expression="rate(30 days)"
+            ),
         )
-        schedule.add_dependency(permission)
+        schedule.add_resource_dependency(permission)
         schedule.node.add_dependency(keeper)
         return secret
 
@@ -206,5 +208,8 @@ class SignInFunctions(Construct):
 
 def _only_for(region: str, secret_arn: str) -> dict[str, dict[str, str]]:
     # https://docs.aws.amazon.com/secretsmanager/latest/userguide/security-encryption.html
-    through = {"kms:ViaService": f"secretsmanager.{region}.amazonaws.com", "kms:EncryptionContext:SecretARN": secret_arn}
+    through = {
+        "kms:ViaService": f"secretsmanager.{region}.amazonaws.com",
+        "kms:EncryptionContext:SecretARN": secret_arn,
+    }
     return {"StringEquals": through}

@@ -17,6 +17,7 @@ from constructs_lib.artifacts_bucket import ArtifactsBucket
 from constructs_lib.encryption import EncryptionKey
 from constructs_lib.image_alerts import ImageAlerts
 from constructs_lib.image_registry import ImageRegistry
+from constructs_lib.pages_hosting import HostedPages
 from constructs_lib.place import place_of
 from constructs_lib.private_network import PrivateNetwork
 from constructs_lib.repository import REPOSITORY
@@ -35,6 +36,7 @@ _DEAD_LETTERS_QUEUE_NAME = "DeadLettersQueueName"
 _ENCRYPTION_KEY_ID = "EncryptionKeyId"
 _VPC_ID = "VpcId"
 _SUBNET_ID = "SubnetId"
+_PAGES_URL = "PagesUrl"
 
 
 class EnvironmentStack(cdk.Stack):
@@ -83,6 +85,7 @@ class EnvironmentStack(cdk.Stack):
         )
         self._define_airflow_package()
         self._define_outputs()
+        self._define_pages()
 
     @property
     def availability_zones(self) -> list[str]:
@@ -180,6 +183,21 @@ class EnvironmentStack(cdk.Stack):
                 ]
             },
         )
+
+    def _define_pages(self) -> None:
+        hosting = self._settings.pages
+        if hosting is None:
+            return
+        pages = HostedPages(
+            self,
+            "Pages",
+            environment_name=self._settings.name,
+            hosting=hosting,
+            bucket=self._artifacts,
+            keeps_data_on_destroy=self._settings.keeps_data_on_destroy,
+            encryption_key=self._encryption_key,
+        )
+        cdk.CfnOutput(self, _PAGES_URL, value=pages.url)
 
     def _define_outputs(self) -> None:
         cdk.CfnOutput(self, _ARTIFACTS_BUCKET_NAME, value=self._artifacts.bucket_name)

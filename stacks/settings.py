@@ -18,6 +18,7 @@ from croniter import CroniterBadDateError, CroniterError, croniter
 
 from constructs_lib.dbt_project_files import DbtProjectFiles
 from constructs_lib.notifications import Recipient
+from constructs_lib.pages_access import PagesHosting
 from constructs_lib.pipeline import DEFAULT_STEPS, Step
 from constructs_lib.repository import REPOSITORY
 from constructs_lib.settings_error import SettingsError, check_one_of
@@ -358,6 +359,7 @@ class Environment:
     `images_kept`: how many images of each project are kept; rolling back needs them. Default: 20.
     `keeps_data_on_destroy`: whether bucket, registry and logs outlive `cdk destroy`.
     `permissions_boundary_arn`, `role_path`: for accounts that demand them of every role.
+    `pages`: who may read reports, docs and portal in a browser, over CloudFront. Default: nobody; `make docs` shows them.
     """
 
     name: str
@@ -377,6 +379,7 @@ class Environment:
     images_kept: int = 20
     permissions_boundary_arn: str | None = None
     role_path: str | None = None
+    pages: PagesHosting | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be deployed; the error names the environment."""
@@ -415,6 +418,7 @@ class Environment:
                     "give an AirflowTarget or another scheduler"
                 )
         self._check_encryption_key()
+        self._check_pages()
         self._check_alerts()
         _check_days("records_retention_days", self.records_retention_days, minimum=1)
         if not isinstance(self.images_kept, int) or self.images_kept < 1:
@@ -430,6 +434,23 @@ class Environment:
             raise SettingsError(f"encryption_key must be OwnKey, ExistingKey or None, got {key!r}")
         if isinstance(key, ExistingKey) and key.arn.split(":")[3] != self.region:
             raise SettingsError(f"encryption_key must be a key of region {self.region!r}, got {key.arn!r}")
+
+    def _check_pages(self) -> None:
+        pages = self.pages
+        if pages is None:
+            return
+        if not isinstance(pages, PagesHosting):
+            raise SettingsError(f"pages must be PagesHosting or None, got {pages!r}")
+        region = region_info.RegionInfo.get(self.region)
+        if region.partition != "aws" or region.is_opt_in_region:
+            # https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/standard-logging-legacy-s3.html
+            raise SettingsError(
+                f"pages must be None in region {self.region!r}: CloudFront delivers its access logs to no bucket of a region that an "
+                "account has to opt in to, and is another service in other partitions"
+            )
+        secret = pages.sign_in.client_secret_arn if pages.sign_in is not None else None
+        if secret is not None and secret.split(":")[3] != self.region:
+            raise SettingsError(f"client_secret_arn must name a secret of region {self.region!r}, got {secret!r}")
 
     def _check_alerts(self) -> None:
         for email in self.alert_emails:
