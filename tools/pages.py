@@ -88,7 +88,10 @@ class _Handler(BaseHTTPRequestHandler):
             print(f"error: {error}", file=sys.stderr)
             return self._send(HTTPStatus.BAD_GATEWAY, f"{error}\n".encode(), {}, with_body=with_body)
         if found is None:
-            return self._send(HTTPStatus.NOT_FOUND, b"there is nothing of that name\n", {}, with_body=with_body)
+            # A project that has not run yet has no history, which is nothing wrong; a browser would report a 404 as an error.
+            status = HTTPStatus.NO_CONTENT if "/history/" in key else HTTPStatus.NOT_FOUND
+            body = b"" if status is HTTPStatus.NO_CONTENT else b"there is nothing of that name\n"
+            return self._send(status, body, {}, with_body=with_body)
         headers = dict(found.headers)
         if not key.startswith(names.PAGES_PREFIX):
             headers["Content-Security-Policy"] = _SANDBOX

@@ -113,7 +113,8 @@ export class Report {
       index,
       id: row[0],
       type: row[1],
-      name: row[2],
+      // A button or a row of nothing could not be seen or named.
+      name: /\S/.test(row[2]) ? row[2] : "(no name)",
       step: row[3] === null ? null : (data.steps[row[3]]?.name ?? null),
       status: row[4],
       start: row[5],

@@ -171,7 +171,7 @@ def _hostile() -> dict[str, Any]:
 
 def _large(nodes: int) -> dict[str, Any]:
     shop = Shop(nodes // 2)
-    victim = shop.models[400]
+    victim = shop.models[nodes // 10 - 20]
     return data_of(
         "failed",
         f"model {shop.graph[victim][1]} failed: division by zero",

@@ -1,0 +1,107 @@
+"""The portal and a project's page in a real browser, served as `make docs` does: 100 projects, 1,000 runs, 5,000 nodes."""
+
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import expect
+
+from conftest import Open, serious_findings
+
+PAGES = ("index.html", "project.html?name=bookshop", "project.html?name=project_001", "project.html?name=project_005")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("name", PAGES)
+def test_every_page_asks_its_own_host_only_and_all_can_use_it(
+    site: str, open_page: Open, name: str, theme: str
+) -> None:
+    """Nothing in the console, no serious finding of axe, in both themes; a hostile or a missing history too."""
+    seen = open_page(site + name, theme=theme)
+    seen.page.wait_for_load_state("networkidle")
+
+    assert {urlsplit(request).netloc for request in seen.requests if not request.startswith("data:")} == {
+        urlsplit(site).netloc
+    }
+    assert serious_findings(seen.page) == []
+    assert seen.errors == []
+    assert seen.page.title().startswith("dbt project")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_page_is_wider_than_a_phone(site: str, open_page: Open, name: str) -> None:
+    """Tables scroll in themselves."""
+    page = open_page(site + name, width=360, height=740).page
+    page.wait_for_load_state("networkidle")
+
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_the_portal_begins_with_what_needs_a_look(site: str, open_page: Open) -> None:
+    """State now, last run, next run and trend of each of 100 projects, the bad ones first."""
+    page = open_page(f"{site}index.html").page
+    table = page.get_by_role("region", name="Projects")
+
+    expect(page.locator("h1")).to_have_text("1 project of 100 needs a look")
+    expect(page.locator(".headline")).to_contain_text("1 run going on now")
+    expect(table.locator("tbody tr").first).to_contain_text("project_002")
+    expect(table.locator("tbody tr").first).to_contain_text("failed")
+    assert table.locator("table").get_attribute("aria-rowcount") == "101"
+    # 05:00 in Berlin is 04:00 in UTC.
+    assert table.locator("tbody tr", has_text="bookshop").locator("span[title]").first.get_attribute("title") == (
+        "2026-11-23T04:00:00.000Z"
+    )
+
+
+def test_models_of_all_projects_are_found(site: str, open_page: Open) -> None:
+    """By name, column and description, each with a link into its project's docs; nothing found is said."""
+    page = open_page(f"{site}index.html").page
+    box = page.get_by_label("Name, column or words of the description")
+
+    box.fill("stg_books")
+    expect(page.locator("#search .note")).to_contain_text("the first 50 of")
+    link = page.locator("#search li a").first
+    expect(link).to_contain_text("stg_books")
+    assert "/index.html#!/model/model.shop.stg_books" in (link.get_attribute("href") or "")
+    box.fill("mart_stock_9_amount")
+    expect(page.locator("#search li").first).to_contain_text("column mart_stock_9")
+    box.fill("of the shop returns")
+    expect(page.locator("#search li").first).to_contain_text("returns of the shop")
+    box.fill("nothing is called so")
+    expect(page.locator("#search .note")).to_have_text("0 models")
+
+
+def test_a_project_shows_its_runs_over_time(site: str, open_page: Open) -> None:
+    """Strip, trend, flaky tests, models that get slower, freshness, last good docs; 1,000 runs in a table of few rows."""
+    page = open_page(f"{site}project.html?name=bookshop").page
+
+    expect(page.locator("#runs .note")).to_have_text("1,000 runs")
+    expect(page.locator("#strip a")).to_have_count(90)
+    expect(page.locator("#trend canvas")).to_be_visible()
+    expect(page.locator("#flaky tbody tr").first).to_contain_text("not_null_stg_orders")
+    expect(page.locator("#slower tbody tr").first).to_contain_text("× longer")
+    expect(page.locator("#freshness tbody tr").first).to_contain_text("raw.")
+    assert page.locator("#runs tbody tr").count() < 100
+    assert (page.get_by_role("link", name="the last good ones").get_attribute("href") or "").startswith(
+        "../bookshop/docs/"
+    )
+
+
+def test_a_project_that_has_not_run_says_so(site: str, open_page: Open) -> None:
+    """An empty state in words."""
+    page = open_page(f"{site}project.html?name=project_001").page
+
+    expect(page.locator("h1")).to_have_text("project_001 has not run yet")
+    expect(page.locator("main")).to_contain_text("There is nothing to show before the first run has ended.")
+
+
+def test_one_gets_from_the_portal_to_a_report_by_keyboard(site: str, open_page: Open) -> None:
+    """By links alone."""
+    page = open_page(f"{site}index.html").page
+    page.get_by_role("link", name="bookshop").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#strip a")).to_have_count(90)
+    last = page.locator("#strip a").last
+    last.focus()
+
+    assert (last.get_attribute("href") or "").endswith("/attempts/0001/report.html")
+    expect(last).to_have_accessible_name("2026-11-22 05:00: success, 7 min 56 s")
