@@ -1,35 +1,33 @@
 """An Airflow that runs this product's DAG and those of Astronomer Cosmos, of one dbt project and against one database."""
 
-import contextlib
 import json
 import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Self
 
+from benchmarks.airflow_database import airflow_database
+from benchmarks.airflow_processes import cpu_seconds
 from benchmarks.generated_project import generate_project
+from benchmarks.patience import patiently
 from local_cloud.airflow import AirflowNotHealthyError
 from local_cloud.cloud import DEFAULT_FOLDER, LocalCloud
 from local_cloud.demo import Choice, DeployedProject, start_and_deploy
 from local_cloud.local_settings import read_local_settings
 from local_cloud.progress import Step, Steps
 
-_T = TypeVar("_T")
-
 FOLDER = DEFAULT_FOLDER / "bench-airflow"
 """Of its own, so that a demo may run at the same time."""
 
 THREADS = 4
-_AIRFLOW_USER = "airflow"
-_AIRFLOW_PASSWORD = "Airfl0w"  # noqa: S105 - of a database on loopback
-_RUN_SECONDS = 3600.0
+_RUN_SECONDS = 2400.0
 _DAG_SECONDS = 300.0
-_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+_AIRFLOW_FOLDER = FOLDER / "airflow"
 _COSMOS_DAG = Path(__file__).parent / "cosmos_dag.py"
 
 
@@ -72,15 +70,8 @@ class AirflowCloud(LocalCloud):
 
     def airflow_environment(self) -> Mapping[str, str]:
         """Airflow's database, and what Cosmos needs to reach the warehouse."""
-        self.warehouse.run_sql(f"drop database if exists {_AIRFLOW_USER} with (force)")
-        self.warehouse.run_sql(f"drop role if exists {_AIRFLOW_USER}")
-        self.warehouse.run_sql(f"create role {_AIRFLOW_USER} login password '{_AIRFLOW_PASSWORD}'")
-        self.warehouse.run_sql(f"create database {_AIRFLOW_USER} owner {_AIRFLOW_USER}")
-        # The server's own setting is Redshift's.
-        self.warehouse.run_sql(f"alter database {_AIRFLOW_USER} set standard_conforming_strings = on")
-        address = f"{self.warehouse.host}:{self.warehouse.postgres_port}/{_AIRFLOW_USER}"
         return {
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{_AIRFLOW_USER}:{_AIRFLOW_PASSWORD}@{address}",
+            **airflow_database(self.warehouse),
             # Cosmos makes an object for each of many tasks; on a busy machine that may take longer than Airflow allows.
             "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "120",
             "AIRFLOW__COSMOS__ENABLE_TELEMETRY": "False",
@@ -106,12 +97,12 @@ class AirflowCloud(LocalCloud):
     def run(self, dag_id: str, step: Step) -> DagRun:
         """Run a DAG to its end; raises RuntimeError if it is not green."""
         run_id = f"bench-{time.time_ns()}"
-        before = self._cpu_seconds("scheduler"), self._cpu_seconds("triggerer")
+        before = cpu_seconds(_AIRFLOW_FOLDER, "scheduler"), cpu_seconds(_AIRFLOW_FOLDER, "triggerer")
         seen = self.emulator.iam_log.stat().st_size
-        self._patiently(lambda: self.airflow.trigger(dag_id, run_id=run_id))
+        patiently(lambda: self.airflow.trigger(dag_id, run_id=run_id))
         deadline = time.monotonic() + _RUN_SECONDS
         # Looking often would cost the API server what is measured here.
-        while (run := self._patiently(lambda: self.airflow.dag_run(dag_id, run_id)))["state"] not in {
+        while (run := patiently(lambda: self.airflow.dag_run(dag_id, run_id)))["state"] not in {
             "success",
             "failed",
         }:
@@ -119,15 +110,15 @@ class AirflowCloud(LocalCloud):
                 raise AirflowNotHealthyError(f"{dag_id} did not end within {_RUN_SECONDS:.0f} s")
             step.say(f"{dag_id} is {run['state']}")
             time.sleep(1)
-        instances = self._patiently(lambda: self.airflow.task_instances(dag_id, run_id))
+        instances = patiently(lambda: self.airflow.task_instances(dag_id, run_id))
         if run["state"] != "success":
             failed = sorted(task_id for task_id, found in instances.items() if found["state"] == "failed")
             raise RuntimeError(f"{dag_id} failed, so nothing was measured; failed tasks: {', '.join(failed)}")
         return DagRun(
             wall_seconds=_time(run["end_date"]) - _time(run["queued_at"]),
             worker_processes=sum(found["pid"] is not None for found in instances.values()),
-            scheduler_cpu_seconds=self._cpu_seconds("scheduler") - before[0],
-            triggerer_cpu_seconds=self._cpu_seconds("triggerer") - before[1],
+            scheduler_cpu_seconds=cpu_seconds(_AIRFLOW_FOLDER, "scheduler") - before[0],
+            triggerer_cpu_seconds=cpu_seconds(_AIRFLOW_FOLDER, "triggerer") - before[1],
             s3_requests=self._s3_requests_of_airflow(seen),
             ended_at=_time(run["end_date"]),
             task_ends={task_id: _time(found["end_date"]) for task_id, found in instances.items() if found["end_date"]},
@@ -176,9 +167,6 @@ class AirflowCloud(LocalCloud):
             app=("python", "-m", "local_cloud.app", str(self._project)),
         )
         self.deployed = start_and_deploy(self, self._steps, choice)
-        with self._steps.step("Start the triggerer again, which looks for plugins when it starts"):
-            self.airflow.kill_component("triggerer")
-            self.airflow.start_component("triggerer")
         with self._steps.step("Airflow finds the DAGs of Cosmos"):
             self._put_cosmos_dags(choice.settings.dags_bucket, choice.settings.dags_prefix)
             for mode in ("local", "watcher"):
@@ -209,16 +197,6 @@ class AirflowCloud(LocalCloud):
         if done.returncode != 0:
             raise RuntimeError(f"dbt {command} ended with exit code {done.returncode}:\n{done.stdout[-3000:]}")
 
-    def _cpu_seconds(self, part: str) -> float:
-        """CPU time of a part of Airflow with the processes that it has now; what its ended workers took is not in it."""
-        pid = json.loads((FOLDER / f"airflow/processes/{part}.json").read_text())["pid"]
-        of_process = {process.pid: process for process in _processes()}
-        pids = [pid, *(found for found, process in of_process.items() if process.parent == pid)]
-        if part == "scheduler":
-            # Its children are the executor's workers, and theirs dbt.
-            pids = [pid]
-        return sum(of_process[found].cpu_seconds for found in pids)
-
     def _s3_requests_of_airflow(self, offset: int) -> int:
         with self.emulator.iam_log.open("rb") as log:
             log.seek(offset)
@@ -228,32 +206,6 @@ class AirflowCloud(LocalCloud):
             entry["action"].startswith("s3:") and f":assumed-role/{launch_role}/" in entry["principal"]
             for entry in entries
         )
-
-    def _patiently(self, ask: Callable[[], _T]) -> _T:
-        """Ask again where the API server was too busy to answer."""
-        deadline = time.monotonic() + 300
-        while True:
-            try:
-                return ask()
-            except OSError:
-                if time.monotonic() > deadline:
-                    raise
-            time.sleep(1)
-
-
-@dataclass(frozen=True, slots=True)
-class _Process:
-    pid: int
-    parent: int
-    cpu_seconds: float
-
-
-def _processes() -> Iterator[_Process]:
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-            ticks = int(fields[11]) + int(fields[12])
-            yield _Process(int(folder.name), int(fields[1]), ticks / _TICKS_PER_SECOND)
 
 
 def _write_project(folder: Path, models: int) -> None:

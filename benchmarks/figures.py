@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from benchmarks import airflow
+from benchmarks import airflow, airflow_parallel
 from benchmarks.cloud import FOLDER, BenchCloud
 from benchmarks.images import Project, build_article_image, build_product_image, unpacked_bytes
 from benchmarks.measure import Result, compare
@@ -205,6 +205,13 @@ def _airflow(models: int) -> Figure:
     return Figure(names=airflow.names(models), measure=measure)
 
 
+def _airflow_parallel() -> Figure:
+    def measure(bench: Bench) -> Iterator[Result]:
+        yield from airflow_parallel.measure(bench.steps)
+
+    return Figure(names=airflow_parallel.names(), measure=measure)
+
+
 FIGURES = (
     _image_sizes(),
     _first_query(),
@@ -214,4 +221,5 @@ FIGURES = (
     _pipeline("500", "full_speed", FULL_SPEED),
     _peak_memory_2000(),
     *(_airflow(models) for models in airflow.SIZES),
+    _airflow_parallel(),
 )

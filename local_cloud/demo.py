@@ -122,6 +122,8 @@ def start_and_deploy(cloud: LocalCloud, steps: Steps, choice: Choice) -> Deploye
     deployed = DeployedProject(cloud, choice.settings)
     with steps.step(f"Airflow finds the DAG {deployed.dag_id}"):
         cloud.airflow.wait_for_dag(deployed.dag_id, timeout_seconds=_DAG_TIMEOUT_SECONDS)
+    with steps.step("Restart Airflow's triggerer, which loads the plugin of the first deployment"):
+        cloud.airflow.restart_component("triggerer")
     return deployed
 
 

@@ -84,18 +84,34 @@ class FakeCloud:
         )
 
 
-@pytest.fixture
-def results(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[float, float | None]]:
+def measured(models: int) -> dict[str, tuple[float, float | None]]:
     """Ours and the other's value of each figure."""
-    monkeypatch.setattr(airflow, "AirflowCloud", FakeCloud)
     with Steps() as steps:
-        found = list(airflow.measure(50, repeat=1, steps=steps))
+        found = list(airflow.measure(models, repeat=1, steps=steps))
     return {result.name: (result.ours, result.other) for result in found}
 
 
-def test_gives_every_figure_that_it_names(results: dict[str, tuple[float, float | None]]) -> None:
+@pytest.fixture(autouse=True)
+def fake_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is started."""
+    monkeypatch.setattr(airflow, "AirflowCloud", FakeCloud)
+
+
+@pytest.fixture
+def results() -> dict[str, tuple[float, float | None]]:
+    """The figures of 50 models."""
+    return measured(50)
+
+
+@pytest.mark.parametrize("models", airflow.SIZES)
+def test_gives_every_figure_that_it_names(models: int) -> None:
     """`make bench ONLY=…` takes the names from a list; each of them is measured."""
-    assert sorted(results) == sorted(airflow.names(50))
+    assert sorted(measured(models)) == sorted(airflow.names(models))
+
+
+def test_cosmos_local_mode_is_left_out_where_it_takes_an_hour() -> None:
+    """It starts a dbt process for each model."""
+    assert "airflow_cosmos_local_overhead_300" not in measured(300)
 
 
 def test_overhead_is_what_a_run_takes_beyond_dbt_alone(results: dict[str, tuple[float, float | None]]) -> None:
