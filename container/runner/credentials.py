@@ -112,7 +112,7 @@ class GlueConnection:
         if target.iam:
             return _with_iam(what, target, user)
         if secret_id:
-            secret = _secret_fields(secret_id)
+            secret = secret_fields(secret_id)
             user = secret.get("username") or secret.get("user") or user
             password: str | None = _text_field(f"secret {secret_id!r}", secret, "password")
         elif properties.get("ENCRYPTED_PASSWORD") and not properties.get("PASSWORD"):
@@ -141,7 +141,7 @@ class Secret:
 
     def fetch(self) -> Warehouse:
         """Return the warehouse; needs secretsmanager:GetSecretValue (and kms:Decrypt for a key of one's own)."""
-        secret = _secret_fields(self.secret_arn)
+        secret = secret_fields(self.secret_arn)
         what = f"secret {self.secret_arn!r}"
         named = secret.get("dbname") or secret.get("database") or secret.get("dbName")
         host = self.host or secret.get("host")
@@ -354,7 +354,8 @@ def _secret_arn(connection: Mapping[str, Any]) -> str | None:
     return arn
 
 
-def _secret_fields(secret_id: str) -> Mapping[str, Any]:
+def secret_fields(secret_id: str) -> Mapping[str, Any]:
+    """Return the JSON object of a secret of Secrets Manager; raises SettingsError with its name and the missing action."""
     region = secret_id.split(":")[3] if secret_id.startswith("arn:") else None
     client = boto3.client("secretsmanager", region_name=region, config=_CONFIG)
     answer = _ask(

@@ -24,6 +24,7 @@ from runner.events import EventReader
 from runner.fingerprint import code_fingerprint, combined
 from runner.headline import headline
 from runner.history import History, run_entry
+from runner.lineage import Lineage
 from runner.log import SCRUBBER
 from runner.metrics import metric_lines, write_metrics
 from runner.nodes import NodeLedger, compiled_path
@@ -44,6 +45,7 @@ _LOG = logging.getLogger("runner")
 _SECONDS_FOR_THE_END = 60.0
 """How long the end of a run waits for S3 when nobody is stopping it."""
 _SECONDS_FOR_THE_HISTORY = 10.0
+_SECONDS_FOR_LINEAGE = 30.0
 _SAMPLED_ROWS = 10
 _MOST_ATTEMPTS_AT_A_NUMBER = 20
 
@@ -68,6 +70,10 @@ class Run:
         self._results_folder = settings.scratch_folder / "results"
         self._spec = RunSpec()
         self._resume = Resume()
+        deployment = settings.deployment
+        self._lineage = deployment.lineage and Lineage(
+            deployment.lineage, environment=deployment.environment, project=deployment.project
+        )
 
     def execute(self) -> ExitCode:
         """Do all of it; raises SettingsError only where there is no record yet to say it in."""
@@ -293,6 +299,19 @@ class Run:
         _LOG.log(
             level, "%s", told, extra={**ending, "seconds": round(took, 3), "record": self._store.uri(record.folder)}
         )
+        # Last, since nothing waits for it; a run that is being stopped has no time for it.
+        if self._lineage and self._endings.reason is None:
+            self._lineage.send(
+                run_id=record.run_id,
+                started_at=self._started_at,
+                is_good=outcome is Outcome.SUCCESS,
+                endings=endings,
+                results_folder=self._results_folder,
+                project_folder=self._settings.project_folder,
+                profiles_folder=self._settings.scratch_folder / "profiles",
+                target=deployment.environment,
+                within_seconds=_SECONDS_FOR_LINEAGE,
+            )
 
     def _pages(
         self,

@@ -31,6 +31,7 @@ _DEPLOYMENT_FIELDS = frozenset(
         "stop_timeout_seconds",
         "git_commit",
         "image",
+        "lineage",
     }
 )
 
@@ -48,6 +49,7 @@ class Deployment:
     stop_timeout_seconds: int = DEFAULT_STOP_TIMEOUT_SECONDS
     git_commit: str | None = None
     image: str | None = None
+    lineage: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,6 +119,7 @@ def _deployment(value: Mapping[str, Any]) -> Deployment:
         stop_timeout_seconds=_stop_timeout(value.get("stop_timeout_seconds", DEFAULT_STOP_TIMEOUT_SECONDS)),
         git_commit=_text(value, "git_commit") if value.get("git_commit") else None,
         image=_text(value, "image") if value.get("image") else None,
+        lineage=_object(value, "lineage") if value.get("lineage") is not None else None,
     )
 
 

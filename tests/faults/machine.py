@@ -207,6 +207,10 @@ class Machine:
         }
         self._secrets.put_secret_value(SecretId=self._secret_arn, SecretString=json.dumps(secret))
 
+    def make_secret(self, name: str, content: Mapping[str, str]) -> str:
+        """Make a secret in Secrets Manager; returns its ARN."""
+        return str(self._secrets.create_secret(Name=name, SecretString=json.dumps(content))["ARN"])
+
     def set_pace(self, seconds: float) -> None:
         """Say how long the slowest model's query takes; others take parts of it."""
         self.stand_in.run_sql(
@@ -235,11 +239,12 @@ class Machine:
         is_cold: bool,
         command: Sequence[str] = (sys.executable, "-m", "runner"),
         credentials: Mapping[str, Any] | None = None,
+        lineage: Mapping[str, Any] | None = None,
     ) -> Attempt:
         """
         Start a runner: `command` in a new interpreter if `is_cold`, else a fork of one that has imported dbt.
 
-        `credentials` are those of the deployment; without them it reads the lane's secret.
+        `credentials` and `lineage` are those of the deployment; without the first it reads the lane's secret.
         """
         scratch = self.folder / "scratch" / f"{run_id}-{number}"
         shutil.rmtree(scratch, ignore_errors=True)
@@ -256,6 +261,7 @@ class Machine:
             "schema": SCHEMA,
             "credentials": credentials or {"kind": "secret", "secret_arn": self._secret_arn},
             "stop_timeout_seconds": stop_timeout_seconds,
+            "lineage": lineage,
         }
         environment = {
             **_COMMON_ENVIRONMENT,

@@ -14,14 +14,18 @@ def started(
     command: Sequence[str] | None = None,
     number: int = 1,
     credentials: Mapping[str, Any] | None = None,
+    lineage: Mapping[str, Any] | None = None,
 ) -> Attempt:
     """A runner at work: with a command of its own a new process, else a fork."""
-    if command is None:
-        return machine.start_attempt(
-            run_id, number, spec=spec, stop_timeout_seconds=20, is_cold=False, credentials=credentials
-        )
     return machine.start_attempt(
-        run_id, number, spec=spec, stop_timeout_seconds=20, is_cold=True, command=command, credentials=credentials
+        run_id,
+        number,
+        spec=spec,
+        stop_timeout_seconds=20,
+        is_cold=command is not None,
+        command=command or (),
+        credentials=credentials,
+        lineage=lineage,
     )
 
 
