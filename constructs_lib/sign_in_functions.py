@@ -57,8 +57,8 @@ class SignInFunctions(Construct):
         super().__init__(scope, construct_id)
         self._encryption_key = encryption_key
         session_key = self._define_session_key(environment_name, session_keys)
-        readable_secrets = [session_key.secret_arn, sign_in.client_secret_arn]
-        may = [allow(_READ, *readable_secrets), *self._use_of_key(session_key.secret_arn, reads_only=True)]
+        readable_secrets = [session_key.ref, sign_in.client_secret_arn]
+        may = [allow(_READ, *readable_secrets), *self._use_of_key(session_key.ref, reads_only=True)]
         if sign_in.client_secret_key_arn is not None:
             may.append(
                 allow(
@@ -76,7 +76,7 @@ class SignInFunctions(Construct):
                 "ISSUER": sign_in.issuer,
                 "CLIENT_ID": sign_in.client_id,
                 "CLIENT_SECRET_ARN": sign_in.client_secret_arn,
-                "SESSION_KEY_ARN": session_key.secret_arn,
+                "SESSION_KEY_ARN": session_key.ref,
                 "SCOPE": " ".join(["openid", "profile", "email", *sign_in.extra_scopes]),
                 "GROUPS_CLAIM": sign_in.groups_claim,
                 "ALLOWED_GROUPS": json.dumps(sign_in.allowed_groups),
@@ -89,15 +89,19 @@ class SignInFunctions(Construct):
 
     def _define_session_key(
         self, environment_name: str, session_keys: cloudfront.KeyValueStore
-    ) -> secretsmanager.Secret:
-        secret = secretsmanager.Secret(
+    ) -> secretsmanager.CfnSecret:
+        key = self._encryption_key
+        # Secret of CDK would let the whole account use the key for it.
+        secret = secretsmanager.CfnSecret(
             self,
             "SessionKey",
             description=f"What sessions of the pages of {environment_name} are signed with; a rotation makes it",
-            encryption_key=self._encryption_key,
-            # Who loses it signs in again.
-            removal_policy=RemovalPolicy.DESTROY,
+            kms_key_id=key.key_arn if key is not None else None,
+            # It is never used: what a rotation makes takes its place, and is known to CloudFront.
+            generate_secret_string=secretsmanager.CfnSecret.GenerateSecretStringProperty(),
         )
+        # Who loses it signs in again.
+        secret.apply_removal_policy(RemovalPolicy.DESTROY)
         acknowledge_keys_of_aws(secret, self._encryption_key, "NIST.800.53.R5-SecretsManagerUsingKMSKey", "CKV_AWS_149")
         keeper = self._define_function(
             "KeyKeeper",
@@ -107,9 +111,9 @@ class SignInFunctions(Construct):
             environment={"KEY_VALUE_STORE_ARN": session_keys.key_value_store_arn},
             failed_calls="Secrets Manager tries a rotation again; until then the key before goes on.",
             may=[
-                allow(_ROTATE, secret.secret_arn),
+                allow(_ROTATE, secret.ref),
                 allow(_KEEP_KEYS, session_keys.key_value_store_arn),
-                *self._use_of_key(secret.secret_arn),
+                *self._use_of_key(secret.ref),
             ],
         )
         permission = lambda_.CfnPermission(
@@ -119,12 +123,12 @@ class SignInFunctions(Construct):
             function_name=keeper.function_arn,
             principal="secretsmanager.amazonaws.com",
             source_account=place_of(self).account,
-            source_arn=secret.secret_arn,
+            source_arn=secret.ref,
         )
         schedule = secretsmanager.CfnRotationSchedule(
             self,
             "Rotation",
-            secret_id=secret.secret_arn,
+            secret_id=secret.ref,
             rotation_lambda_arn=keeper.function_arn,
             rotate_immediately_on_update=True,
             rotation_rules=secretsmanager.CfnRotationSchedule.RotationRulesProperty(
