@@ -124,6 +124,15 @@ class RunGuard(Construct):
             ),
         )
         self._define_alarm(
+            "Silent",
+            self.function.metric_invocations(period=Duration.minutes(15), statistic="Sum"),
+            description=(
+                f"The guard of the dbt runs of {name} has not been called for a quarter of an hour: its schedules are gone, "
+                f"disabled, or may not call it. While it is so, nobody hears of runs that do not start or do not end. {what_to_do}"
+            ),
+            is_silence=True,
+        )
+        self._define_alarm(
             "Undelivered",
             self.dead_letters.metric_approximate_number_of_messages_visible(
                 period=Duration.minutes(5), statistic="Maximum"
@@ -140,6 +149,7 @@ class RunGuard(Construct):
         metric: cloudwatch.IMetric,
         *,
         description: str,
+        is_silence: bool = False,
     ) -> None:
         alarm = cloudwatch.Alarm(
             self,
@@ -148,7 +158,11 @@ class RunGuard(Construct):
             alarm_description=description,
             evaluation_periods=1,
             threshold=0,
-            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
-            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+            comparison_operator=cloudwatch.ComparisonOperator.LESS_THAN_OR_EQUAL_TO_THRESHOLD
+            if is_silence
+            else cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
+            treat_missing_data=cloudwatch.TreatMissingData.BREACHING
+            if is_silence
+            else cloudwatch.TreatMissingData.NOT_BREACHING,
         )
         alarm.add_alarm_action(cloudwatch_actions.SnsAction(self._topic))

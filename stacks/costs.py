@@ -12,7 +12,7 @@ from constructs_lib.private_network import interface_endpoint_count
 from constructs_lib.run_guard import GUARD_INTERVAL
 from constructs_lib.warehouse_credentials import services
 from stacks import prices
-from stacks.settings import DbtProject, Environment, OwnNetwork
+from stacks.settings import DbtProject, Environment, OwnKey, OwnNetwork
 
 METRICS_OF_A_RUN = 13
 """How many metrics the runner writes of each run, and one more for each step."""
@@ -23,7 +23,7 @@ _GUARD_SECONDS = 1.0
 _GUARD_GIB = 0.25
 _ALARMS_OF_A_PROJECT = 4
 _ALARMS_OF_A_SCHEDULE = 1
-_ALARMS_OF_THE_GUARD = 2
+_ALARMS_OF_THE_GUARD = 3
 # A function's queue is asked every 20 seconds by five readers: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
 _QUEUE_REQUESTS_AN_HOUR = 5 * 3600 / 20
 
@@ -53,6 +53,8 @@ def costs(environment: Environment, *, minutes_per_run: float) -> list[Cost]:
                 month=hour * prices.HOURS_OF_A_MONTH,
             )
         )
+    if isinstance(environment.encryption_key, OwnKey):
+        lines.append(Cost(what="KMS key", month=prices.KMS_KEY_MONTH))
     lines.append(Cost(what="**together**", month=sum(line.month or 0 for line in lines)))
     return lines
 
@@ -81,8 +83,8 @@ def cost_table(environment: Environment, *, minutes_per_run: float) -> str:
         f"{prices.COMPARED_ON}, without free tiers: {sources}."
     )
     left_out = (
-        "Not in the table: a KMS key of one's own, and what goes by use, as storage of images, records and logs, Container "
-        "Insights, data through endpoints, the warehouse."
+        "Not in the table: what goes by use, as requests to a KMS key, storage of images, records and logs, Container Insights, "
+        "data through endpoints, the warehouse."
     )
     header = [f"| what runs in `{environment.name}` | an hour | a run | a month |", "| --- | --- | --- | --- |"]
     return "\n".join([*header, *rows, "", assumed, left_out])

@@ -15,6 +15,7 @@ SOURCES = {
     "CloudWatch": "https://aws.amazon.com/cloudwatch/pricing/",
     "PrivateLink": "https://aws.amazon.com/privatelink/pricing/",
     "Lambda": "https://aws.amazon.com/lambda/pricing/",
+    "KMS": "https://aws.amazon.com/kms/pricing/",
     "EventBridge": "https://aws.amazon.com/eventbridge/pricing/",
     "SQS": "https://aws.amazon.com/sqs/pricing/",
 }
@@ -39,6 +40,9 @@ CLOUDWATCH_DASHBOARD_MONTH = 3.00
 CLOUDWATCH_METRIC_MONTH = 0.30
 ENDPOINT_HOUR = 0.01
 """For each interface endpoint in each availability zone."""
+
+KMS_KEY_MONTH = 1.00
+"""Another dollar for each of the first two yearly rotations."""
 
 LAMBDA_ARM_GIB_SECOND = 0.0000133334
 LAMBDA_REQUEST = 0.20 / 1_000_000

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from stacks.environments import LOCAL
 from stacks.platform import synthesize
-from stacks.settings import Environment
+from stacks.settings import Environment, OwnKey
 
 NAME = "night"
 
 
 def environment(project_path: Path) -> Environment:
-    """The local environment's settings, with runs that EventBridge Scheduler starts."""
+    """The local environment's settings, with runs that EventBridge Scheduler starts, and a key of its own."""
     project = dataclasses.replace(
         LOCAL.projects[0], path=project_path, scheduler="eventbridge", schedule="0 5 * * *", time_zone="Europe/Berlin"
     )
@@ -21,6 +21,7 @@ def environment(project_path: Path) -> Environment:
         LOCAL,
         name=NAME,
         airflow=None,
+        encryption_key=OwnKey(),
         start_within=timedelta(minutes=1),
         runbook_url="https://example.com/runbook",
         projects=(project,),

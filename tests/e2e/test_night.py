@@ -8,7 +8,7 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,6 +17,7 @@ import pytest
 
 from local_cloud.run_records import Attempt, RunRecords
 from tests.e2e.alerts import Alerts
+from tests.e2e.auditor import Auditor, Client, answer
 from tests.e2e.conftest import Story, wait_for
 from tests.e2e.grants import decisions, deployed_roles, unused
 from tests.e2e.night_app import NAME
@@ -45,12 +46,15 @@ class Night:
         self.cluster = shared["ClusterName"]
         self.guard = shared["GuardFunctionName"]
         self.launcher = own["LauncherFunctionName"]
+        self.dead_letters = shared["DeadLettersQueueName"]
+        self.bucket = shared["ArtifactsBucketName"]
+        self.key_id = shared["EncryptionKeyId"]
         self.family = f"{NAME}-dbt-{self.project}"
-        self.records = RunRecords(self.client("s3"), bucket=shared["ArtifactsBucketName"], project=self.project)
-        topic_arn = (
+        self.records = RunRecords(self.client("s3"), bucket=self.bucket, project=self.project)
+        self.topic_arn = (
             f"arn:aws:sns:{story.choice.settings.region}:{story.choice.settings.account}:{shared['AlertTopicName']}"
         )
-        self._alerts = Alerts(self.cloud.account, topic_arn=topic_arn, queue_name="alerts-of-the-night")
+        self._alerts = Alerts(self.cloud.account, topic_arn=self.topic_arn, queue_name="alerts-of-the-night")
 
     def client(self, service: str) -> Any:  # noqa: ANN401 - boto3 makes the types of its clients at run time
         """A client of the account."""
@@ -314,6 +318,120 @@ def test_alarm_of_a_guard_that_fails_rings(night: Night, resumed_run: Attempt) -
     night.client("lambda").invoke(FunctionName=night.guard, Payload=json.dumps(check))
 
     assert f"{_RUNBOOK}the-guard-does-not-work" in night.hear("ends with an error", '"ALARM"')
+
+
+def test_alarm_of_a_schedule_that_could_not_be_delivered_rings(night: Night, resumed_run: Attempt) -> None:
+    """What lies in the queue of dead letters is told."""
+    assert resumed_run
+    sqs = night.client("sqs")
+    queue_url = sqs.get_queue_url(QueueName=night.dead_letters)["QueueUrl"]
+    sqs.send_message(QueueUrl=queue_url, MessageBody="anything")
+
+    assert f"{_RUNBOOK}a-schedule-could-not-be-delivered" in night.hear("could not deliver", '"ALARM"')
+    sqs.purge_queue(QueueUrl=queue_url)
+
+
+def test_alarm_of_a_guard_that_nobody_calls_rings(night: Night, resumed_run: Attempt) -> None:
+    """It has rung before the first schedule called the guard, which ended it."""
+    assert resumed_run
+    assert f"{_RUNBOOK}the-guard-does-not-work" in night.hear("has not been called", '"ALARM"')
+    silent = [
+        alarm["StateValue"]
+        for alarm in night.client("cloudwatch").describe_alarms()["MetricAlarms"]
+        if "has not been called" in alarm["AlarmDescription"] and f"runs of {NAME} " in alarm["AlarmDescription"]
+    ]
+    assert silent == ["OK"]
+
+
+def test_alert_of_critical_findings_in_an_image_rings(night: Night, resumed_run: Attempt) -> None:
+    """ECR tells of the scan of an image of this environment; a scan that found nothing critical is not told."""
+    assert resumed_run
+    scans = {"quiet": {"HIGH": 3}, "loud": {"CRITICAL": 2, "HIGH": 1}}
+    night.client("events").put_events(
+        Entries=[
+            {
+                "Source": "aws.ecr",
+                "DetailType": "ECR Image Scan",
+                "Detail": json.dumps(
+                    {
+                        "scan-status": "COMPLETE",
+                        "repository-name": f"{NAME}/dbt/{night.project}",
+                        "finding-severity-counts": counts,
+                        "image-digest": f"sha256:{digest}",
+                        "image-tags": [],
+                    }
+                ),
+            }
+            for digest, counts in scans.items()
+        ]
+    )
+
+    assert f"{_RUNBOOK}an-image-has-critical-findings" in night.hear("rated critical: 2", "sha256:loud")
+    assert not [text for text in night.heard if "sha256:quiet" in text]
+
+
+def test_what_the_night_stored_is_encrypted_with_its_own_key(night: Night, resumed_run: Attempt) -> None:
+    """Everything above worked with the environment's own key: bucket, topic, queues, registry and logs."""
+    assert resumed_run
+    key = night.client("kms").describe_key(KeyId=night.key_id)["KeyMetadata"]
+    (rule,) = night.client("s3").get_bucket_encryption(Bucket=night.bucket)["ServerSideEncryptionConfiguration"][
+        "Rules"
+    ]
+    queue_url = night.client("sqs").get_queue_url(QueueName=night.dead_letters)["QueueUrl"]
+    queue = night.client("sqs").get_queue_attributes(QueueUrl=queue_url, AttributeNames=["KmsMasterKeyId"])
+    topic = night.client("sns").get_topic_attributes(TopicArn=night.topic_arn)["Attributes"]
+
+    assert rule["ApplyServerSideEncryptionByDefault"]["KMSMasterKeyID"] == key["Arn"]
+    assert {queue["Attributes"]["KmsMasterKeyId"], topic["KmsMasterKeyId"]} <= {key["Arn"], key["KeyId"]}
+
+
+LAUNCHER_IS_REFUSED: dict[str, Callable[["Night", Callable[[str], Client]], object]] = {
+    "start another family": lambda night, as_: as_("ecs").run_task(
+        cluster=night.cluster, taskDefinition="local-dbt-bookshop"
+    ),
+    "start its family on another cluster": lambda night, as_: as_("ecs").run_task(
+        cluster="another", taskDefinition=night.family
+    ),
+    "start its family as another role": lambda night, as_: as_("ecs").run_task(
+        cluster=night.cluster,
+        taskDefinition=night.family,
+        overrides={"taskRoleArn": night.story.choice.settings.airflow_role_arn},
+    ),
+    "stop a task of another cluster": lambda night, as_: as_("ecs").stop_task(
+        cluster=night.story.deployed.deployment["cluster_arn"], task="0" * 32
+    ),
+    "open a shell in a container": lambda night, as_: as_("ecs").execute_command(
+        cluster=night.cluster, task=night.tasks(live=False)[0]["taskArn"], interactive=True, command="sh"
+    ),
+    "change what its family runs": lambda night, as_: as_("ecs").register_task_definition(
+        family=night.family, containerDefinitions=[{"name": "dbt", "image": "x"}]
+    ),
+    "read the warehouse's password": lambda _, as_: as_("glue").get_connection(Name="warehouse"),
+    "read records": lambda night, as_: as_("s3").list_objects_v2(Bucket=night.bucket, Prefix=f"{night.project}/"),
+    "read the dead letters": lambda night, as_: as_("sqs").receive_message(
+        QueueUrl=night.client("sqs").get_queue_url(QueueName=night.dead_letters)["QueueUrl"]
+    ),
+    "decrypt with the environment's key": lambda night, as_: as_("kms").generate_data_key(
+        KeyId=night.key_id, KeySpec="AES_256"
+    ),
+}
+
+
+def test_launcher_may_start_its_family_and_nothing_else(night: Night, resumed_run: Attempt) -> None:
+    """With the real credentials of the launcher's role, every other thing that is tried is refused by IAM."""
+    assert resumed_run
+    (role,) = (role for role in deployed_roles(night.story, NAME) if role.logical_id.startswith("LauncherFunction"))
+    auditor = Auditor(night.story, "auditor-of-the-night")
+    as_role = auditor.clients(role)
+    allowed = answer(lambda: as_role("ecs").list_tasks(cluster=night.cluster))
+    answers = {
+        what: answer(lambda: attempt(night, as_role))  # noqa: B023 - called at once
+        for what, attempt in LAUNCHER_IS_REFUSED.items()
+    }
+    auditor.leave()
+
+    assert allowed == "allowed"
+    assert {what: given for what, given in answers.items() if given != "denied"} == {}
 
 
 def test_roles_of_the_night_use_what_they_were_granted(night: Night, resumed_run: Attempt) -> None:

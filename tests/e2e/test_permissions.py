@@ -1,20 +1,14 @@
 """What the deployment's roles may do: nothing that belongs to somebody else. What they use is measured after the teardown."""
 
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import boto3
 import pytest
-from botocore.exceptions import ClientError
 
+from tests.e2e.auditor import Auditor, Client, answer
 from tests.e2e.conftest import Story
-from tests.e2e.grants import AUDIT, Role
-
-_AUDITOR = "auditor"
-_DENIALS = {"AccessDenied", "AccessDeniedException"}
-Client = Any
+from tests.e2e.grants import Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +31,11 @@ class Elsewhere:
     foreign_role_arn: str
     network: dict[str, Any]
     record: str
+    topic_arn: str
+    queue_url: str
+    function: str
+    own_task: str
+    own_role_arn: str
 
 
 def test_reasons_are_for_grants_that_are_there(roles: dict[str, Role]) -> None:
@@ -61,6 +60,14 @@ def elsewhere(story: Story) -> Iterator[Elsewhere]:
     account.client("ecr").create_repository(repositoryName="another")
     account.client("logs").create_log_group(logGroupName="another")
     account.client("logs").create_log_stream(logGroupName="another", logStreamName="s")
+    function = next(
+        found["FunctionName"]
+        for found in account.client("lambda").list_functions()["Functions"]
+        if found["Handler"].startswith("run_guard.")
+    )
+    own_task = account.client("ecs").list_tasks(cluster=deployment["cluster_arn"], desiredStatus="STOPPED")["taskArns"][
+        0
+    ]
     account.client("s3").put_object(Bucket=deployment["bucket_name"], Key="another/latest.json", Body=b"{}")
     account.client("s3").put_object(Bucket=story.choice.settings.dags_bucket, Key="dags/another.py", Body=b"")
     yield Elsewhere(
@@ -85,48 +92,29 @@ def elsewhere(story: Story) -> Iterator[Elsewhere]:
             }
         },
         record=latest["docs_prefix"],
+        topic_arn=account.client("sns").create_topic(Name="another")["TopicArn"],
+        queue_url=account.client("sqs").create_queue(QueueName="another")["QueueUrl"],
+        function=function,
+        own_task=own_task,
+        own_role_arn=deployment["launch_role_arn"],
     )
+    account.client("sns").delete_topic(TopicArn=account.client("sns").create_topic(Name="another")["TopicArn"])
+    account.client("sqs").delete_queue(QueueUrl=account.client("sqs").get_queue_url(QueueName="another")["QueueUrl"])
     account.client("ecr").delete_repository(repositoryName="another")
     account.client("s3").delete_object(Bucket=story.choice.settings.dags_bucket, Key="dags/another.py")
 
 
 @pytest.fixture(scope="module")
 def session_of(story: Story, roles: dict[str, Role]) -> Iterator[Callable[[str], Callable[[str], Client]]]:
-    """
-    Gives clients with real credentials of the role whose logical id begins with a text.
-
-    The services that assume these roles cannot be asked to misbehave, so the roles are made to trust an auditor, too; their own
-    policies stay as they were deployed.
-    """
-    iam = story.cloud.account.client("iam")
-    auditor_arn = iam.create_user(UserName=_AUDITOR)["User"]["Arn"]
-    may_assume = {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"}
-    iam.put_user_policy(UserName=_AUDITOR, PolicyName="assume", PolicyDocument=_document(may_assume))
-    key = iam.create_access_key(UserName=_AUDITOR)["AccessKey"]
-    endpoint_url, region = story.cloud.emulator.endpoint_url, story.choice.settings.region
-    auditor = boto3.Session(key["AccessKeyId"], key["SecretAccessKey"], region_name=region)
-    sts = auditor.client("sts", endpoint_url=endpoint_url)
-    trusts = {}
+    """Gives clients with real credentials of the role whose logical id begins with a text."""
+    auditor = Auditor(story)
 
     def clients(beginning: str) -> Callable[[str], Client]:
         (role,) = (role for logical_id, role in roles.items() if logical_id.startswith(beginning))
-        found = iam.get_role(RoleName=role.name)["Role"]
-        trusts[role.name] = found["AssumeRolePolicyDocument"]
-        trusted = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": auditor_arn}}
-        iam.update_assume_role_policy(RoleName=role.name, PolicyDocument=_document(trusted))
-        given = sts.assume_role(RoleArn=found["Arn"], RoleSessionName=AUDIT)["Credentials"]
-        session = boto3.Session(
-            given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"], region_name=region
-        )
-        return lambda service: session.client(service, endpoint_url=endpoint_url)  # type: ignore[call-overload]
+        return auditor.clients(role)
 
     yield clients
-    for name, trust in trusts.items():
-        iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(trust))
-
-
-def _document(statement: Mapping[str, object]) -> str:
-    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    auditor.leave()
 
 
 Attempted = Callable[[Callable[[str], Client], Elsewhere], object]
@@ -137,6 +125,10 @@ ALLOWED: dict[str, Attempted] = {
     "TaskExecutionRole": lambda as_, _: as_("ecr").get_authorization_token(),
     "LaunchRole": lambda as_, it: as_("ecs").list_tasks(cluster=it.own_cluster),
     "RegistryPublishingRole": lambda as_, it: as_("ecr").describe_images(repositoryName=it.own_repository),
+    "GuardFunctionRole": lambda as_, it: as_("ecs").list_tasks(cluster=it.own_cluster),
+    "SchedulesRole": lambda as_, it: as_("lambda").invoke(
+        FunctionName=it.function, InvocationType="DryRun", Payload=b"{}"
+    ),
     "AirflowFilesRole": lambda as_, it: as_("s3").list_objects_v2(
         Bucket=it.dags_bucket, Prefix="dags/dbt_on_fargate_local_bookshop/"
     ),
@@ -165,6 +157,69 @@ REFUSED: dict[str, dict[str, Attempted]] = {
         ),
         "look at roles": lambda as_, _: as_("iam").list_roles(),
         "push an image": lambda as_, it: as_("ecr").put_image(repositoryName=it.own_repository, imageManifest="{}"),
+        "pull its own image": lambda as_, it: as_("ecr").batch_get_image(
+            repositoryName=it.own_repository, imageIds=[{"imageTag": "1"}]
+        ),
+        "see older versions of its records": lambda as_, it: as_("s3").list_object_versions(Bucket=it.bucket),
+        "open the bucket to the public": lambda as_, it: as_("s3").delete_public_access_block(Bucket=it.bucket),
+        "change who may use the bucket": lambda as_, it: as_("s3").put_bucket_policy(Bucket=it.bucket, Policy="{}"),
+        "write its own log": lambda as_, it: as_("logs").put_log_events(
+            logGroupName=it.log_group, logStreamName="s", logEvents=[{"timestamp": 1, "message": "m"}]
+        ),
+        "stop the container beside it": lambda as_, it: as_("ecs").stop_task(cluster=it.own_cluster, task=it.own_task),
+        "open a shell in a container": lambda as_, it: as_("ecs").execute_command(
+            cluster=it.own_cluster, task=it.own_task, interactive=True, command="sh"
+        ),
+        "become the role that starts it": lambda as_, it: as_("sts").assume_role(
+            RoleArn=it.own_role_arn, RoleSessionName="intruder"
+        ),
+        "find connections": lambda as_, _: as_("glue").get_connections(),
+        "find secrets": lambda as_, _: as_("secretsmanager").list_secrets(),
+        "find parameters": lambda as_, _: as_("ssm").get_parameters_by_path(Path="/"),
+        "tell a lie to people": lambda as_, it: as_("sns").publish(TopicArn=it.topic_arn, Message="all is well"),
+        "hide a failure in the metrics": lambda as_, _: as_("cloudwatch").put_metric_data(
+            Namespace="DbtOnFargate", MetricData=[{"MetricName": "RunFailed", "Value": 0}]
+        ),
+        "call the guard": lambda as_, it: as_("lambda").invoke(FunctionName=it.function),
+    },
+    "GuardFunctionRole": {
+        "look at another cluster": lambda as_, it: as_("ecs").list_tasks(cluster=it.cluster),
+        "stop a task of another cluster": lambda as_, it: as_("ecs").stop_task(
+            cluster=it.cluster, task=f"arn:aws:ecs:{it.region}:{it.account}:task/{it.cluster}/{'0' * 32}"
+        ),
+        "start a container": lambda as_, it: as_("ecs").run_task(
+            cluster=it.own_cluster, taskDefinition=it.own_task_definition, networkConfiguration=it.network
+        ),
+        "open a shell in a container": lambda as_, it: as_("ecs").execute_command(
+            cluster=it.own_cluster, task=it.own_task, interactive=True, command="sh"
+        ),
+        "read records": lambda as_, it: as_("s3").get_object(Bucket=it.bucket, Key=f"{it.record}manifest.json"),
+        "read the warehouse's password": lambda as_, _: as_("glue").get_connection(Name="warehouse"),
+        "read another queue": lambda as_, it: as_("sqs").receive_message(QueueUrl=it.queue_url),
+        "write a metric past its log": lambda as_, _: as_("cloudwatch").put_metric_data(
+            Namespace="DbtOnFargate", MetricData=[{"MetricName": "RunFailed", "Value": 0}]
+        ),
+        "silence an alarm": lambda as_, _: as_("cloudwatch").delete_alarms(AlarmNames=["any"]),
+        "change its own code": lambda as_, it: as_("lambda").update_function_code(
+            FunctionName=it.function, ZipFile=b"code"
+        ),
+        "become another role": lambda as_, it: as_("sts").assume_role(
+            RoleArn=it.own_role_arn, RoleSessionName="intruder"
+        ),
+    },
+    "SchedulesRole": {
+        "send to another queue": lambda as_, it: as_("sqs").send_message(QueueUrl=it.queue_url, MessageBody="m"),
+        "read the dead letters": lambda as_, it: as_("sqs").receive_message(QueueUrl=it.queue_url),
+        "change a schedule": lambda as_, _: as_("scheduler").delete_schedule(Name="any", GroupName="any"),
+        "change the guard": lambda as_, it: as_("lambda").update_function_code(
+            FunctionName=it.function, ZipFile=b"code"
+        ),
+        "read the guard's code": lambda as_, it: as_("lambda").get_function(FunctionName=it.function),
+        "start a container": lambda as_, it: as_("ecs").run_task(
+            cluster=it.own_cluster, taskDefinition=it.own_task_definition, networkConfiguration=it.network
+        ),
+        "stop a container": lambda as_, it: as_("ecs").stop_task(cluster=it.own_cluster, task=it.own_task),
+        "read records": lambda as_, it: as_("s3").get_object(Bucket=it.bucket, Key=f"{it.record}manifest.json"),
     },
     "TaskExecutionRole": {
         "pull another project's image": lambda as_, it: as_("ecr").batch_get_image(
@@ -197,6 +252,26 @@ REFUSED: dict[str, dict[str, Attempted]] = {
         "stop a task of another cluster": lambda as_, it: as_("ecs").stop_task(
             cluster=it.cluster, task=f"arn:aws:ecs:{it.region}:{it.account}:task/{it.cluster}/{'0' * 32}"
         ),
+        "start its family with another image's role": lambda as_, it: as_("ecs").run_task(
+            cluster=it.own_cluster,
+            taskDefinition=it.own_task_definition,
+            networkConfiguration=it.network,
+            overrides={"executionRoleArn": it.foreign_role_arn},
+        ),
+        "open a shell in a container": lambda as_, it: as_("ecs").execute_command(
+            cluster=it.own_cluster, task=it.own_task, interactive=True, command="sh"
+        ),
+        "delete a revision": lambda as_, it: as_("ecs").deregister_task_definition(
+            taskDefinition=it.own_task_definition
+        ),
+        "delete a record": lambda as_, it: as_("s3").delete_object(Bucket=it.bucket, Key=f"{it.record}manifest.json"),
+        "write another project's specification": lambda as_, it: as_("s3").put_object(
+            Bucket=it.bucket, Key="another/runs/1/spec.json", Body=b"{}"
+        ),
+        "become the role of the task": lambda as_, it: as_("sts").assume_role(
+            RoleArn=it.foreign_role_arn, RoleSessionName="intruder"
+        ),
+        "publish to another topic": lambda as_, it: as_("sns").publish(TopicArn=it.topic_arn, Message="m"),
         "read the warehouse's password": lambda as_, _: as_("glue").get_connection(Name="warehouse"),
         "read a secret": lambda as_, it: as_("secretsmanager").get_secret_value(SecretId=it.secret_arn),
         "change a record": lambda as_, it: as_("s3").put_object(
@@ -235,15 +310,7 @@ def test_role_may_do_its_own_work_and_nothing_else(
     as_role = session_of(role)
     ALLOWED[role](as_role, elsewhere)
 
-    answers = {what: _answer(attempt, as_role, elsewhere) for what, attempt in REFUSED[role].items()}
+    answers = {what: answer(lambda: attempt(as_role, elsewhere)) for what, attempt in REFUSED[role].items()}  # noqa: B023 - called at once
 
     assert answers
-    assert {what: answer for what, answer in answers.items() if answer not in _DENIALS} == {}
-
-
-def _answer(attempt: Attempted, as_role: Callable[[str], Client], elsewhere: Elsewhere) -> str:
-    try:
-        attempt(as_role, elsewhere)
-    except ClientError as error:
-        return str(error.response["Error"]["Code"])
-    return "allowed"
+    assert {what: given for what, given in answers.items() if given != "denied"} == {}

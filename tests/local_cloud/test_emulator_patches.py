@@ -660,3 +660,69 @@ def test_function_has_the_sdk_and_the_credentials_of_its_role(aws: Aws, role: Ro
     answer = functions.invoke(FunctionName=unique)["Payload"].read().decode()
 
     assert f"assumed-role/{role_arn.rpartition('/')[2]}/{unique}" in answer
+
+
+@pytest.mark.parametrize(
+    ("condition", "heard"), [({}, 1), ({"Condition": {"StringEquals": {"aws:SourceAccount": ACCOUNT}}}, 0)], ids=str
+)
+def test_rule_publishes_where_the_topics_policy_lets_eventbridge(
+    aws: Aws, stock: Aws, unique: str, condition: dict[str, object], heard: int
+) -> None:
+    """A condition on EventBridge holds never, and an alert is lost as on AWS; the stock emulator asks no policy."""
+
+    def published(where: Aws) -> int:
+        name = f"{unique}-{heard}"
+        topic_arn = where.client("sns").create_topic(Name=name)["TopicArn"]
+        statement = {
+            "Effect": "Allow",
+            "Principal": {"Service": "events.amazonaws.com"},
+            "Action": "sns:Publish",
+            "Resource": topic_arn,
+            **condition,
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        where.client("sns").set_topic_attributes(TopicArn=topic_arn, AttributeName="Policy", AttributeValue=policy)
+        queue_url = where.client("sqs").create_queue(QueueName=name)["QueueUrl"]
+        queue_arn = where.client("sqs").get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])[
+            "Attributes"
+        ]["QueueArn"]
+        open_queue = {"Effect": "Allow", "Principal": "*", "Action": "sqs:SendMessage", "Resource": queue_arn}
+        where.client("sqs").set_queue_attributes(
+            QueueUrl=queue_url,
+            Attributes={"Policy": json.dumps({"Version": "2012-10-17", "Statement": [open_queue]})},
+        )
+        where.client("sns").subscribe(TopicArn=topic_arn, Protocol="sqs", Endpoint=queue_arn)
+        where.client("events").put_rule(Name=name, EventPattern=json.dumps({"source": [name]}))
+        where.client("events").put_targets(Rule=name, Targets=[{"Id": "1", "Arn": topic_arn}])
+        where.client("events").put_events(Entries=[{"Source": name, "DetailType": "d", "Detail": "{}"}])
+        return len(where.client("sqs").receive_message(QueueUrl=queue_url, WaitTimeSeconds=2).get("Messages", []))
+
+    assert (published(aws), published(stock)) == (heard, 1)
+
+
+def test_queue_tells_how_many_messages_wait(aws: Aws, stock: Aws, unique: str) -> None:
+    """An alarm on a queue of dead letters can ring."""
+
+    def most(where: Aws) -> float:
+        queue_url = where.client("sqs").create_queue(QueueName=unique)["QueueUrl"]
+        where.client("sqs").send_message(QueueUrl=queue_url, MessageBody="m")
+        time.sleep(2.5)
+        counted = where.client("cloudwatch").get_metric_statistics(
+            Namespace="AWS/SQS",
+            MetricName="ApproximateNumberOfMessagesVisible",
+            Dimensions=[{"Name": "QueueName", "Value": unique}],
+            StartTime=time.time() - 60,
+            EndTime=time.time() + 60,
+            Period=3600,
+            Statistics=["Maximum"],
+        )
+        return max((point["Maximum"] for point in counted["Datapoints"]), default=0)
+
+    assert (most(aws), most(stock)) == (1, 0)
+
+
+def test_tests_can_play_a_service(aws: Aws, stock: Aws, unique: str) -> None:
+    """The account's root user may tell of what AWS's own services do and the emulator does not."""
+    event = {"Source": "aws.ecr", "DetailType": "ECR Image Scan", "Detail": "{}"}
+
+    assert [where.client("events").put_events(Entries=[event])["FailedEntryCount"] for where in (aws, stock)] == [0, 1]

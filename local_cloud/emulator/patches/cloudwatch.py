@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from local_cloud.emulator.patches.stock import Json, Response, cloudwatch, cloudwatch_logs, replace, responses
+from local_cloud.emulator.patches.stock import Json, Response, cloudwatch, cloudwatch_logs, replace, responses, sqs
 
 _SECONDS_BETWEEN_EVALUATIONS = 1.0
 
@@ -84,9 +84,20 @@ def _evaluate_alarms_as_configured() -> None:
         while True:
             time.sleep(_SECONDS_BETWEEN_EVALUATIONS)
             with responses.request_scope(os.environ["MINISTACK_ACCOUNT_ID"], os.environ["MINISTACK_REGION"]):
+                _count_messages()
                 cloudwatch._evaluate_all_alarms()
 
     threading.Thread(target=evaluate_for_ever, name="alarms", daemon=True).start()
+
+
+def _count_messages() -> None:
+    """SQS writes how many messages of a queue can be read, of which the stock emulator makes no metric."""
+    now = time.time()
+    for queue in list(sqs._queues.values()):
+        visible = sum(message.get("visible_at", now) <= now for message in list(queue["messages"]))
+        if visible:
+            dimensions = {"QueueName": queue["name"]}
+            cloudwatch.record_metric("AWS/SQS", "ApproximateNumberOfMessagesVisible", visible, "Count", dimensions)
 
 
 def _evaluate(alarm: Json) -> None:

@@ -5,11 +5,12 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from typing import Any
 
 from local_cloud.emulator.patches import fargate
-from local_cloud.emulator.patches.iam import role_allows
-from local_cloud.emulator.patches.stock import Json, ecs, eventbridge, replace, resource_lock, responses
+from local_cloud.emulator.patches.iam import caller_access_key_id, role_allows
+from local_cloud.emulator.patches.stock import Json, ecs, eventbridge, kms, replace, resource_lock, responses, sns
 
 _log = logging.getLogger(__name__)
 
@@ -21,6 +22,8 @@ def apply() -> None:
     _start_tasks_as_targets()
     _tell_of_task_states()
     _deliver_as_the_schedules_role()
+    _publish_as_eventbridge_may()
+    _let_root_play_services()
 
 
 def _start_tasks_as_targets() -> None:
@@ -100,6 +103,59 @@ def _deliver_as_the_schedules_role() -> None:
 
 
 _SCHEDULER_ACTIONS = {"lambda": "lambda:InvokeFunction", "sqs": "sqs:SendMessage"}
+
+
+def _publish_as_eventbridge_may() -> None:
+    """
+    A rule publishes to a topic if the policy of the topic, and of its key, lets EventBridge without a condition.
+
+    EventBridge says nothing of itself that a condition could hold: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html#eb-sns-permissions
+    and https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html. The stock emulator asks no policy.
+    """
+
+    def dispatch(stock: Callable[[str, str], None]) -> Callable[[str, str], None]:
+        def dispatch_to_sns(arn: str, payload: str) -> None:
+            topic = sns._topics.get(arn)
+            attributes = topic["attributes"] if topic else {}
+            refused = [] if lets_eventbridge(attributes.get("Policy"), "sns:Publish") else ["the topic's policy"]
+            if key_id := attributes.get("KmsMasterKeyId"):
+                key = kms._keys.get(key_id.rpartition("/")[2]) or {}
+                if not lets_eventbridge(key.get("Policy"), "kms:GenerateDataKey"):
+                    refused.append("the policy of the topic's key")
+            if refused:
+                _log.error("EventBridge may not publish to %s by %s", arn, " and ".join(refused))
+                return
+            stock(arn, payload)
+
+        return dispatch_to_sns
+
+    replace(eventbridge, "_dispatch_to_sns", "arn", "payload", by=dispatch)
+
+
+def lets_eventbridge(policy: str | None, action: str) -> bool:
+    """Whether a resource's policy lets EventBridge do `action`."""
+    statements = json.loads(policy or "{}").get("Statement", [])
+    for statement in [statements] if isinstance(statements, dict) else statements:
+        principal = statement.get("Principal")
+        services = principal.get("Service", []) if isinstance(principal, dict) else []
+        actions = statement.get("Action", [])
+        if (
+            statement["Effect"] == "Allow"
+            and not statement.get("Condition")
+            and "events.amazonaws.com" in ([services] if isinstance(services, str) else services)
+            and any(fnmatchcase(action, pattern) for pattern in ([actions] if isinstance(actions, str) else actions))
+        ):
+            return True
+    return False
+
+
+def _let_root_play_services() -> None:
+    """Tests play services that tell EventBridge of what the emulator does not do, such as scans of images; AWS lets nobody."""
+
+    def put(stock: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda data, allow_aws_source=False: stock(data, allow_aws_source or not caller_access_key_id())
+
+    replace(eventbridge, "_put_events", "data", "allow_aws_source", by=put)
 
 
 def _filled(text: str, event: Json, schedule: Json) -> str:

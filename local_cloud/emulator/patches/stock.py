@@ -18,8 +18,11 @@ from ministack.services import (  # type: ignore[import-not-found]
     eventbridge,
     iam,
     imds,
+    kms,
     scheduler,
     secretsmanager,
+    sns,
+    sqs,
     sts,
 )
 from ministack.services.cloudformation import provisioners, stacks  # type: ignore[import-not-found]
@@ -41,12 +44,15 @@ __all__ = [
     "iam_actions",
     "iam_evaluator",
     "imds",
+    "kms",
     "provisioners",
     "replace",
     "resource_lock",
     "responses",
     "scheduler",
     "secretsmanager",
+    "sns",
+    "sqs",
     "stacks",
     "sts",
 ]
