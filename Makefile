@@ -15,7 +15,7 @@ export CDK_DISABLE_CLI_TELEMETRY := true
 
 UV := $(BIN)/uv
 UV_VERSION := $(shell sed -n 's/^uv==\([0-9.]*\).*/\1/p' requirements.txt)
-LOCK_INPUTS := requirements.in container/requirements.in $(wildcard local_cloud/*-requirements.in)
+LOCK_INPUTS := requirements.in container/requirements.in container/lineage-requirements.in $(wildcard local_cloud/*-requirements.in)
 
 .PHONY: help
 help: ## List the commands
@@ -42,6 +42,7 @@ node_modules/.installed: package.json package-lock.json $(VENV)/.installed
 lock: $(VENV)/.installed ## Compile all *requirements.in into locked *requirements.txt
 	@$(UV) pip compile -q --upgrade --generate-hashes --no-strip-extras --python-version 3.11 requirements.in -o requirements.txt
 	@$(UV) pip compile -q --upgrade --generate-hashes --python-version 3.13 container/requirements.in -o container/requirements.txt
+	@$(UV) pip compile -q --upgrade --generate-hashes --python-version 3.13 container/lineage-requirements.in -o container/lineage-requirements.txt
 	@for input in local_cloud/*-requirements.in; do \
 	  $(UV) pip compile -q --upgrade --generate-hashes --python-version 3.11 $$input -o $${input%.in}.txt; done
 
@@ -102,6 +103,7 @@ test-local-cloud: setup ## The emulator and the Redshift stand-in, each alone, a
 
 .PHONY: test-airflow
 test-airflow: setup ## The DAG on a real Airflow 3 and a real Airflow 2, with a stand-in for ECS
+	@$(BIN)/python -m local_cloud venv emulator
 	@# One after the other: they watch for seconds, and two Airflows at once are too much for two cores.
 	@for airflow in $(AIRFLOWS); do \
 	  $(BIN)/python -m local_cloud venv $$airflow && \

@@ -1,16 +1,20 @@
 """What people are told, and through what; a real DAG processor sends it in test_real_airflow."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
+import boto3
 import pytest
-from conftest import MART, slack_connection
+from conftest import MART, REPOSITORY_ROOT, slack_connection
 from deployed import DEPLOYMENT
 from fake_aws import FakeAws
 
-from dbt_on_fargate import compat, notice
+from dbt_on_fargate import aws, compat, notice
 from dbt_on_fargate.deployment import Deployment
 from dbt_on_fargate.notify import Message, RunNotifier
+from local_cloud.container_engine import ContainerEngine
+from local_cloud.emulator import Emulator
 
 LINKS = {"Run report": "https://s3.example/report?a=1&b=2"}
 STALE = {"status": "fail", "message": "max loaded at 2026-01-01, two days ago"}
@@ -139,3 +143,61 @@ def test_message_reads_well_as_plain_text() -> None:
         message.as_text()
         == "1 of 2 nodes failed\nm (error)\n    words\n\nRun report: https://s3.example/report?a=1&b=2"
     )
+
+
+@pytest.fixture
+def emulated_aws(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The emulator, which enforces IAM, in place of the stand-in; this process has an administrator's credentials."""
+    folder = tmp_path_factory.mktemp("emulator")
+    engine = ContainerEngine.detect(folder / "engine")
+    emulator = Emulator(
+        folder / "state",
+        python=REPOSITORY_ROOT / ".local-cloud/venvs/emulator/bin/python",
+        engine=engine,
+        account=DEPLOYMENT["account"],
+        region=DEPLOYMENT["region"],
+        task_environment={},
+        task_mounts={},
+    )
+    try:
+        emulator.start()
+        for name, value in emulator.client_environment(folder / "home").items():
+            if name.startswith("AWS_"):
+                monkeypatch.setenv(name, value)
+        aws.client.cache_clear()
+        yield
+    finally:
+        aws.client.cache_clear()
+        emulator.stop()
+        engine.remove_all()
+
+
+def test_sns_delivers_to_who_subscribed(
+    memory: dict[str, str], emulated_aws: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A queue on the topic gets the whole message, published under a launch role that may do nothing else."""
+    topic_arn = boto3.client("sns").create_topic(Name="data")["TopicArn"]
+    sqs = boto3.client("sqs")
+    queue_url = sqs.create_queue(QueueName="on-call")["QueueUrl"]
+    queue_arn = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    deliver = {"Effect": "Allow", "Action": "sqs:SendMessage", "Principal": {"Service": "sns.amazonaws.com"}}
+    sqs.set_queue_attributes(QueueUrl=queue_url, Attributes={"Policy": _policy(deliver | {"Resource": queue_arn})})
+    boto3.client("sns").subscribe(TopicArn=topic_arn, Protocol="sqs", Endpoint=queue_arn)
+    iam = boto3.client("iam")
+    trust = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": "111111111111"}}
+    publish = {"Effect": "Allow", "Action": "sns:Publish", "Resource": topic_arn}
+    iam.create_role(RoleName="launch", AssumeRolePolicyDocument=_policy(trust))
+    iam.put_role_policy(RoleName="launch", PolicyName="notify", PolicyDocument=_policy(publish))
+    words = "Database Error\n  no such column: größe"
+    told = notice.of_end(end(**{MART: {"status": "error", "message": words}}), LINKS)
+    tell(monkeypatch, told, is_green=False, notify=[{"kind": "sns", "topic_arn": topic_arn}])
+
+    (message,) = sqs.receive_message(QueueUrl=queue_url, WaitTimeSeconds=10)["Messages"]
+    delivered = json.loads(message["Body"])
+    assert delivered["Subject"] == "dbt bookshop (dev): run failed"
+    assert "no such column: größe" in delivered["Message"]
+    assert LINKS["Run report"] in delivered["Message"]
+
+
+def _policy(statement: dict[str, Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
