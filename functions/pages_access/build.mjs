@@ -23,7 +23,7 @@ const result = await build({
   target: "node24",
   legalComments: "none",
   // Some of AWS's packages are CommonJS and ask for Node's own modules.
-  banner: { js: 'import{createRequire as $r}from"node:module";const require=$r(import.meta.url);' },
+  banner: { js: 'import{createRequire as createRequireOfNode}from"node:module";const require=createRequireOfNode(import.meta.url);' },
 });
 
 const named = new Set();

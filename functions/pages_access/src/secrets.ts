@@ -22,3 +22,7 @@ export async function currentSecret(arn: string): Promise<Secret> {
   remembered.set(arn, { secret, until: Date.now() + REMEMBERED_MS });
   return secret;
 }
+
+export function forget(arn: string): void {
+  remembered.delete(arn);
+}

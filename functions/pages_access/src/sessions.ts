@@ -3,7 +3,7 @@ import { createHash, hkdfSync } from "node:crypto";
 
 import { EncryptJWT, SignJWT, jwtDecrypt } from "jose";
 
-import { currentSecret } from "./secrets.ts";
+import { currentSecret, forget } from "./secrets.ts";
 
 export const SESSION_COOKIE = "__Host-pages-session";
 export const LOGIN_COOKIE = "__Host-pages-login";
@@ -31,7 +31,10 @@ export class NotReady extends Error {}
 async function sessionKey(arn: string): Promise<SessionKey> {
   const { text, versionId } = await currentSecret(arn);
   // What the secret was created with is not among CloudFront's keys; only the first rotation puts one there.
-  if (!/^[0-9a-f]{64}$/.test(text)) throw new NotReady("the session key has not been made yet");
+  if (!/^[0-9a-f]{64}$/.test(text)) {
+    forget(arn);
+    throw new NotReady("the session key has not been made yet");
+  }
   return { id: versionId, text };
 }
 

@@ -132,7 +132,7 @@ async function signOut(host: string, request: Request): Promise<Answer> {
   const cookies = [NO_SESSION, NO_LOGIN];
   const provider = await discover();
   if (!provider.serverMetadata().end_session_endpoint) {
-    return { ...redirect("/auth/signed-out", cookies) };
+    return redirect("/auth/signed-out", cookies);
   }
   const address = oidc.buildEndSessionUrl(provider, { post_logout_redirect_uri: `https://${host}/auth/signed-out` });
   return redirect(address.href, cookies);
