@@ -178,6 +178,11 @@ datahub: setup ## Fetch what DataHub reads of a project, with a recipe for it: E
 	@test -n "$(ENV)" -a -n "$(PROJECT)" -a -n "$(TO)" || { echo 'name environment, project and folder: make datahub ENV=live PROJECT=bookshop TO=datahub'; exit 2; }
 	@$(BIN)/python -m tools.datahub "$(ENV)" "$(PROJECT)" "$(TO)" $(if $(FABRIC),"$(FABRIC)")
 
+.PHONY: rollback
+rollback: setup ## Go back to what a project was before its last deployment, without a build: ENV=live PROJECT=name
+	@test -n "$(ENV)" -a -n "$(PROJECT)" || { echo 'name the environment and the project: make rollback ENV=live PROJECT=bookshop'; exit 2; }
+	@$(BIN)/python -m tools.rollback "$(ENV)" "$(PROJECT)"
+
 .PHONY: packages
 packages: setup ## Install the dbt packages of a project, so that its image needs no package hub: PROJECT=path
 	@test -n "$(PROJECT)" || { echo 'name the project: make packages PROJECT=projects/bookshop'; exit 2; }

@@ -15,7 +15,6 @@ _ENDPOINTS_OF_EVERY_TASK = {
     "EcrApi": ec2.InterfaceVpcEndpointAwsService.ECR,
     "EcrDocker": ec2.InterfaceVpcEndpointAwsService.ECR_DOCKER,
     "Logs": ec2.InterfaceVpcEndpointAwsService.CLOUDWATCH_LOGS,
-    "Sts": ec2.InterfaceVpcEndpointAwsService.STS,
 }
 _ENDPOINTS = {
     "glue": ("Glue", ec2.InterfaceVpcEndpointAwsService.GLUE),

@@ -8,7 +8,7 @@ from preflight.findings import Clients, Finding, Findings, NotAllowedError, NotT
 from stacks.settings import Environment, ExistingNetwork, OwnNetwork
 
 Route = dict[str, Any]
-_EVERY_TASK = ("ecr.api", "ecr.dkr", "logs", "sts")
+_EVERY_TASK = ("ecr.api", "ecr.dkr", "logs")
 _WAYS_OUT = ("NatGatewayId", "TransitGatewayId", "NetworkInterfaceId", "VpcPeeringConnectionId", "InstanceId")
 """What a default route may lead to so that a task without a public address gets out."""
 

@@ -80,7 +80,7 @@ def _account() -> Account:
     subnet = ec2.create_subnet(VpcId=vpc_id, CidrBlock="10.0.1.0/24", AvailabilityZone=ZONE)["Subnet"]
     table_id = ec2.create_route_table(VpcId=vpc_id)["RouteTable"]["RouteTableId"]
     ec2.associate_route_table(RouteTableId=table_id, SubnetId=subnet["SubnetId"])
-    for service in ("ecr.api", "ecr.dkr", "logs", "sts", "glue"):
+    for service in ("ecr.api", "ecr.dkr", "logs", "glue"):
         ec2.create_vpc_endpoint(
             VpcId=vpc_id,
             ServiceName=f"com.amazonaws.{REGION}.{service}",

@@ -118,7 +118,7 @@ def test_own_network_has_the_endpoints_that_the_tasks_need(
         for endpoint in endpoints
         if isinstance(name := endpoint["Properties"]["ServiceName"], str)
     }
-    assert names == {"ecr.api", "ecr.dkr", "logs", "sts"} | services
+    assert names == {"ecr.api", "ecr.dkr", "logs"} | services
     # Its gateway is spelt with the region as a reference.
     assert [endpoint["Properties"]["VpcEndpointType"] for endpoint in endpoints].count("Gateway") == 1
 

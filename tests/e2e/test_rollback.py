@@ -1,0 +1,77 @@
+"""What a platform engineer does around a deployment: look before it, deploy one of many, go back from it."""
+
+import subprocess
+import sys
+
+from local_cloud.cdk_cli import REPOSITORY_ROOT
+from local_cloud.demo import DeployedProject
+from tests.e2e.conftest import Story
+from tests.e2e.grants import Role, decisions
+
+_ENDPOINTS = {"ecr": {"ecr.api", "ecr.dkr"}}
+"""The endpoints of a service, where they are not named as its actions are."""
+
+
+def _command(story: Story, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """One of this repository's commands, with the account's credentials."""
+    return subprocess.run(
+        [sys.executable, "-m", *arguments],
+        cwd=REPOSITORY_ROOT,
+        env={**story.cloud.client_environment(), "PYTHONPATH": "container"},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_preflight_finds_nothing_wrong_in_an_account_that_works(story: Story) -> None:
+    """Every check of `make preflight` really asks the account, and nothing that runs is called wrong."""
+    done = _command(story, "preflight", story.choice.settings.environment)
+    verdicts = [line.split(maxsplit=1)[0] for line in done.stdout.splitlines() if line[:1] not in {"", " "}]
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "wrong" not in verdicts
+    assert {
+        words
+        for words in ("AWS credentials in use", "bootstrapped", "zones", "credentials for", "DAG files", "role")
+        if words not in done.stdout
+    } == set()
+
+
+def test_private_network_has_the_endpoints_that_tasks_called(story: Story, roles: dict[str, Role]) -> None:
+    """What the containers asked AWS for, by the log of IAM's decisions, has an endpoint, and there is no endpoint more."""
+    of_tasks = {
+        role.name for role in roles.values() if role.logical_id.startswith(("TaskTaskRole", "TaskExecutionRole"))
+    }
+    called = {made.action.partition(":")[0] for made in decisions(story) if made.role_name in of_tasks}
+    needed = {name for service in called for name in _ENDPOINTS.get(service, {service})}
+    answer = story.cloud.account.client("ec2").describe_vpc_endpoints()
+    prefix = f"com.amazonaws.{story.choice.settings.region}."
+    there = {endpoint["ServiceName"].removeprefix(prefix) for endpoint in answer["VpcEndpoints"]}
+
+    assert called
+    assert there == needed
+
+
+def test_rollback_brings_the_version_before_back(story: Story) -> None:
+    """A broken model is deployed; one command brings task and DAG of the version before back, and the next run is green."""
+    broken = story.deployed.deployment["task_definition_arn"]
+    done = _command(story, "tools.rollback", story.choice.settings.environment, story.choice.settings.project)
+    assert done.returncode == 0, done.stderr
+    story.deployed = DeployedProject(story.cloud, story.choice.settings)
+    story.cloud.airflow.wait_for_sync()
+    state, _ = story.run()
+
+    assert "is back at image" in done.stdout
+    assert story.deployed.deployment["task_definition_arn"] != broken
+    assert state == "success"
+
+
+def test_rollback_that_has_nowhere_to_go_changes_nothing(story: Story) -> None:
+    """Before the first version there is none, and the one line of the error says so."""
+    command = ("tools.rollback", story.choice.settings.environment, story.choice.settings.project)
+    first = _command(story, *command)
+    second = _command(story, *command)
+
+    assert (first.returncode, second.returncode) == (0, 1)
+    assert "has one version" in second.stderr

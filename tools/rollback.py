@@ -1,0 +1,166 @@
+"""Goes back to what a project's stack was before its last deployment: `make rollback`. Needs no checkout, no build and no Docker."""
+
+import json
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import boto3
+from botocore.exceptions import ClientError, WaiterError
+
+from stacks import names
+from stacks.settings import Environment
+
+_QUALIFIER = "hnb659fds"
+_CHANGE_SET = "rollback"
+
+
+class RollbackError(Exception):
+    """Nothing was changed; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A template of the stack that `cdk deploy` has uploaded, and the tag of the image that it runs."""
+
+    key: str
+    uploaded: datetime
+    image_tag: str
+    template: dict[str, Any]
+
+
+class Rollback:
+    """
+    The deployed versions of one project's stack.
+
+    They are the templates in the bucket of the CDK's bootstrap stack, where `cdk deploy` leaves each with the files that go with
+    it, so that task, roles, alarms and DAG go back together. `session` may assume the CDK's deploy role, as who deploys.
+    """
+
+    def __init__(self, session: boto3.Session, environment: Environment, project: str) -> None:
+        self._region = environment.region
+        place = f"{environment.account}-{environment.region}"
+        self._bucket = f"cdk-{_QUALIFIER}-assets-{place}"
+        self._repository = names.repository(environment.name, project)
+        self.stack_name = names.project_stack(environment.name, project)
+        self._own = session
+        role_name = f"cdk-{_QUALIFIER}-deploy-role-{place}"
+        partition = session.get_partition_for_region(environment.region)
+        given = session.client("sts", region_name=self._region).assume_role(
+            RoleArn=f"arn:{partition}:iam::{environment.account}:role/{role_name}", RoleSessionName="rollback"
+        )["Credentials"]
+        deployer = boto3.Session(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"], self._region)
+        self._s3, self._cloudformation = deployer.client("s3"), deployer.client("cloudformation")
+
+    def to_previous(self) -> tuple[Version, Version]:
+        """Deploy the version before the one that is deployed; returns both. Raises RollbackError."""
+        deployed = self._deployed_template()
+        versions = self._versions(str(deployed["Description"]))
+        now = next((version for version in versions if version.template == deployed), None)
+        if now is None:
+            raise RollbackError(
+                f"the template of {self.stack_name} is not in bucket {self._bucket}: it was not deployed by the CDK"
+            )
+        before = next((version for version in versions if version.image_tag != now.image_tag), None)
+        if before is None:
+            raise RollbackError(f"nothing was deployed before image {now.image_tag}: {self.stack_name} has one version")
+        self._check_image(before)
+        self._deploy(before)
+        return now, before
+
+    def _deployed_template(self) -> dict[str, Any]:
+        try:
+            body = self._cloudformation.get_template(StackName=self.stack_name, TemplateStage="Original")
+        except ClientError as error:
+            raise RollbackError(f"{self.stack_name} cannot be read: {error}") from error
+        return _parsed(body["TemplateBody"])
+
+    def _versions(self, description: str) -> Iterator[Version]:
+        """The uploaded templates with this description, the newest first; read one by one, because mostly two are enough."""
+        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket)
+        found = [
+            entry
+            for page in pages
+            for entry in page.get("Contents", [])
+            if re.fullmatch(r"[0-9a-f]{64}\.json", entry["Key"])
+        ]
+        for entry in sorted(found, key=lambda entry: entry["LastModified"], reverse=True):
+            text = self._s3.get_object(Bucket=self._bucket, Key=entry["Key"])["Body"].read()
+            template = _parsed(text)
+            if template.get("Description") == description:
+                yield Version(entry["Key"], entry["LastModified"], _image_tag(template), template)
+
+    def _check_image(self, version: Version) -> None:
+        ecr = self._own.client("ecr", region_name=self._region)
+        try:
+            ecr.describe_images(repositoryName=self._repository, imageIds=[{"imageTag": version.image_tag}])
+        except ecr.exceptions.ImageNotFoundException as error:
+            raise RollbackError(
+                f"image {version.image_tag} is no longer in {self._repository}: deploy its commit, which builds it again"
+            ) from error
+
+    def _deploy(self, version: Version) -> None:
+        parameters = version.template.get("Parameters", {})
+        self._cloudformation.create_change_set(
+            StackName=self.stack_name,
+            ChangeSetName=_CHANGE_SET,
+            TemplateURL=f"https://s3.{self._region}.amazonaws.com/{self._bucket}/{version.key}",
+            Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
+            Parameters=[{"ParameterKey": name, "UsePreviousValue": True} for name in parameters],
+        )
+        try:
+            self._cloudformation.get_waiter("change_set_create_complete").wait(
+                StackName=self.stack_name, ChangeSetName=_CHANGE_SET, WaiterConfig={"Delay": 2, "MaxAttempts": 150}
+            )
+            self._cloudformation.execute_change_set(StackName=self.stack_name, ChangeSetName=_CHANGE_SET)
+            self._cloudformation.get_waiter("stack_update_complete").wait(
+                StackName=self.stack_name, WaiterConfig={"Delay": 3, "MaxAttempts": 600}
+            )
+        except WaiterError as error:
+            raise RollbackError(
+                f"{self.stack_name} was not changed, CloudFormation's events say why: {error}"
+            ) from error
+
+
+def _parsed(body: Any) -> dict[str, Any]:  # noqa: ANN401 - text, or what boto3 has parsed already
+    template: dict[str, Any] = body if isinstance(body, dict) else json.loads(body)
+    return template
+
+
+def _image_tag(template: dict[str, Any]) -> str:
+    """The tag of the one image that a project's template names: the hash of its content."""
+    tags = set(re.findall(r"/dbt/[a-z0-9_]+:([0-9a-f]{64})", json.dumps(template)))
+    if len(tags) != 1:
+        raise RollbackError(f"a project's template must name one image, got {len(tags)}")
+    return str(tags.pop())
+
+
+def main(arguments: Sequence[str], environments: Sequence[Environment]) -> int:
+    """Roll the project that is named second back in the environment that is named first; returns the exit code."""
+    name, project = arguments
+    environment = next((found for found in environments if found.name == name), None)
+    projects = [found.name for found in environment.projects] if environment else []
+    if environment is None or project not in projects:
+        allowed = projects if environment else [found.name for found in environments]
+        what, got = ("project", project) if environment else ("environment", name)
+        print(f"error: {what} must be one of {', '.join(allowed)}, got {got!r}", file=sys.stderr)
+        return 1
+    try:
+        now, before = Rollback(boto3.Session(region_name=environment.region), environment, project).to_previous()
+    except RollbackError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"{project} in {name} is back at image {before.image_tag}, deployed {before.uploaded:%Y-%m-%d %H:%M} UTC")
+    print(
+        f"before: image {now.image_tag}, deployed {now.uploaded:%Y-%m-%d %H:%M} UTC; the next deployment goes forward again"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    from stacks.environments import ENVIRONMENTS
+
+    raise SystemExit(main(sys.argv[1:], ENVIRONMENTS))
