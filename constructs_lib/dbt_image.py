@@ -5,12 +5,21 @@ from constructs import Construct
 
 from constructs_lib.dbt_project_files import DbtProjectFiles
 from constructs_lib.image_context import image_context
+from constructs_lib.openlineage import IMAGE_ARGUMENT
 from constructs_lib.repository import REPOSITORY
 
 
 def dbt_image(
-    scope: Construct, construct_id: str, *, project: DbtProjectFiles, platform: ecr_assets.Platform
+    scope: Construct,
+    construct_id: str,
+    *,
+    project: DbtProjectFiles,
+    platform: ecr_assets.Platform,
+    sends_lineage: bool,
 ) -> ecr_assets.DockerImageAsset:
     """Define the image that `cdk deploy` builds from the project and pushes under a tag made of its content."""
+    build_args = {IMAGE_ARGUMENT: "openlineage"} if sends_lineage else None
     with image_context(container_folder=REPOSITORY / "container", project=project) as context:
-        return ecr_assets.DockerImageAsset(scope, construct_id, directory=str(context), platform=platform)
+        return ecr_assets.DockerImageAsset(
+            scope, construct_id, directory=str(context), platform=platform, build_args=build_args
+        )

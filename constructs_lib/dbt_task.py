@@ -14,7 +14,8 @@ from constructs import Construct
 from constructs_lib.encrypted_log_group import encrypted_log_group
 from constructs_lib.encryption import use_of_key
 from constructs_lib.findings import acknowledge, acknowledge_wildcards
-from constructs_lib.grants import allow, grant
+from constructs_lib.grants import Statement, allow, grant
+from constructs_lib.openlineage import OpenLineage
 from constructs_lib.place import Place, place_of
 from constructs_lib.task_size import TaskSize
 from constructs_lib.warehouse_credentials import WarehouseCredentials, reads, wildcards
@@ -49,6 +50,7 @@ class DbtTask(Construct):
         cpu_architecture: ecs.CpuArchitecture,
         deployment: dict[str, Any],
         credentials: WarehouseCredentials,
+        lineage: OpenLineage | None,
         artifacts: s3.IBucket,
         project_prefix: str,
         log_retention: logs.RetentionDays,
@@ -111,7 +113,8 @@ class DbtTask(Construct):
             resource.cfn_options.update_replace_policy = CfnDeletionPolicy.RETAIN
             resource.cfn_options.deletion_policy = CfnDeletionPolicy.DELETE
         self.role_arns = [self.task_role.role_arn, self.execution_role.role_arn]
-        self._grant(place, credentials, artifacts, project_prefix, encryption_key)
+        what_it_reads = [*reads(credentials, place), *(lineage.reads if lineage else [])]
+        self._grant(what_it_reads, wildcards(credentials, place), artifacts, project_prefix, encryption_key)
 
     def _define_role(self, role_id: str, place: Place, description: str) -> iam.Role:
         return iam.Role(
@@ -130,8 +133,8 @@ class DbtTask(Construct):
 
     def _grant(
         self,
-        place: Place,
-        credentials: WarehouseCredentials,
+        what_it_reads: list[Statement],
+        wildcards_in_it: dict[str, str],
         artifacts: s3.IBucket,
         project_prefix: str,
         encryption_key: kms.IKey | None,
@@ -142,7 +145,7 @@ class DbtTask(Construct):
         grant(
             self.task_role,
             [
-                *reads(credentials, place),
+                *what_it_reads,
                 allow(["s3:GetObject", "s3:PutObject"], objects),
                 allow("s3:ListBucket", bucket_arn, conditions={"StringLike": {"s3:prefix": f"{project_prefix}*"}}),
                 *use_of_key(self, encryption_key, service="s3", resource_arn=bucket_arn),
@@ -151,7 +154,7 @@ class DbtTask(Construct):
         acknowledge_wildcards(
             self.task_role,
             {
-                **wildcards(credentials, place),
+                **wildcards_in_it,
                 objects: "The project's own part of the bucket; run ids are made at run time.",
             },
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from constructs_lib.dbt_project_files import DbtProjectFiles
 
-_CONTAINER_FILES = ("Dockerfile", "requirements.txt")
+_CONTAINER_FILES = ("Dockerfile", "requirements.txt", "lineage-requirements.txt")
 _RUNNER_FOLDER = "runner"
 _PROJECT_FOLDER = "project"
 _PERMISSIONS = 0o644

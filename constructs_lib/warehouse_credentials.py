@@ -7,7 +7,7 @@ from constructs_lib.grants import Statement, allow
 from constructs_lib.place import Place
 from constructs_lib.settings_error import SettingsError
 
-_SECRET_ARN = re.compile(r"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:[A-Za-z0-9/_+=.@-]+-[A-Za-z0-9]{6}")
+SECRET_ARN = re.compile(r"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:[A-Za-z0-9/_+=.@-]+-[A-Za-z0-9]{6}")
 KEY_ARN = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+")
 _CONNECTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_. -]{0,254}")
 _PARAMETER_PATH = re.compile(r"(/[A-Za-z0-9_.-]+)+/")
@@ -49,7 +49,7 @@ class GlueConnection:
         """Refuse what cannot name a connection."""
         _check("a Glue connection's name", self.name, _CONNECTION_NAME, "1 to 255 letters, digits or any of '_. -'")
         if self.secret_arn is not None:
-            _check("secret_arn", self.secret_arn, _SECRET_ARN, "the full ARN of a secret, with its 6-character suffix")
+            _check("secret_arn", self.secret_arn, SECRET_ARN, "the full ARN of a secret, with its 6-character suffix")
         _check_key_arn("kms_key_arn", self.kms_key_arn)
 
 
@@ -70,7 +70,7 @@ class SecretsManagerSecret:
 
     def __post_init__(self) -> None:
         """Refuse what cannot name a secret or a host."""
-        _check("secret_arn", self.secret_arn, _SECRET_ARN, "the full ARN of a secret, with its 6-character suffix")
+        _check("secret_arn", self.secret_arn, SECRET_ARN, "the full ARN of a secret, with its 6-character suffix")
         if self.host is not None:
             _check("host", self.host, _HOST, "a host name")
         if self.port is not None:

@@ -9,8 +9,8 @@ from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_s3_deployment as s3_deployment
 from constructs import Construct
 
-from constructs_lib.airflow_files import AirflowFiles
 from constructs_lib.aws_cron import scheduler_expressions
+from constructs_lib.bucket_folder import BucketFolder
 from constructs_lib.dbt_graph import dbt_graph
 from constructs_lib.dbt_image import dbt_image
 from constructs_lib.dbt_project_files import DbtProjectFiles
@@ -91,11 +91,18 @@ class ProjectStack(cdk.Stack):
             self,
             "Task",
             family=self._family,
-            image=dbt_image(self, "Image", project=self._files, platform=_IMAGE_PLATFORMS[project.cpu_architecture]),
+            image=dbt_image(
+                self,
+                "Image",
+                project=self._files,
+                platform=_IMAGE_PLATFORMS[project.cpu_architecture],
+                sends_lineage=project.lineage is not None,
+            ),
             size=project.size,
             cpu_architecture=_CPU_ARCHITECTURES[project.cpu_architecture],
             deployment=self._runner_deployment(),
             credentials=project.credentials,
+            lineage=project.lineage,
             artifacts=self._shared.artifacts,
             project_prefix=names.project_prefix(project.name),
             log_retention=self._settings.log_retention,
@@ -119,6 +126,7 @@ class ProjectStack(cdk.Stack):
                 "threads": project.threads,
                 "deadline_seconds": int(project.deadline.total_seconds()),
             },
+            **({"lineage": project.lineage.entry} if project.lineage else {}),
         }
 
     def _define_placement(self) -> dict[str, Any]:
@@ -224,11 +232,12 @@ class ProjectStack(cdk.Stack):
             notifies=self._notifies(),
         ).role
         deployment = self._dag_deployment(launch_role_arn=launch_role.role_arn)
-        AirflowFiles(
+        BucketFolder(
             self,
             "AirflowFiles",
             bucket_name=airflow.dags_bucket,
             folder=airflow.key(names.dag_folder(self._settings.name, self._project.name)),
+            description=f"Copies DAG files to {airflow.key(names.dag_folder(self._settings.name, self._project.name))}/ of Airflow's bucket",
             sources=[
                 s3_deployment.Source.data("dag.py", (REPOSITORY / "dags" / "dag.py").read_text(encoding="utf-8")),
                 s3_deployment.Source.json_data("deployment.json", deployment),

@@ -18,6 +18,7 @@ from croniter import CroniterBadDateError, CroniterError, croniter
 
 from constructs_lib.dbt_project_files import DbtProjectFiles
 from constructs_lib.notifications import Recipient
+from constructs_lib.openlineage import OpenLineage
 from constructs_lib.pages_access import PagesHosting
 from constructs_lib.pipeline import DEFAULT_STEPS, Step
 from constructs_lib.repository import REPOSITORY
@@ -228,6 +229,7 @@ class DbtProject:
     `notify`: whom Airflow tells of runs that are red, of the first green one after, and of stale sources.
     `capacity`: "fargate_spot" costs about a third, and a run may be interrupted; it then resumes.
     `has_dashboard`: whether CloudWatch gets a page of this project.
+    `lineage`: the OpenLineage server that hears of its runs.
     """
 
     name: str
@@ -247,6 +249,7 @@ class DbtProject:
     notify: tuple[Recipient, ...] = ()
     capacity: Capacity = "fargate"
     has_dashboard: bool = True
+    lineage: OpenLineage | None = None
     warehouse_egress: WarehouseEgress = field(default_factory=WarehouseEgress)
 
     def __post_init__(self) -> None:
@@ -284,13 +287,7 @@ class DbtProject:
         if self.scheduler == "eventbridge" and self.schedule is None:
             raise SettingsError("schedule must be given where scheduler is 'eventbridge', got None")
         check_one_of("render", self.render, get_args(Render))
-        for recipient in self.notify:
-            if not isinstance(recipient, Recipient):
-                raise SettingsError(f"notify must hold SlackChannel or SnsTopic, got {recipient!r}")
-        if self.notify and self.scheduler != "airflow":
-            raise SettingsError(
-                f"notify needs scheduler 'airflow', got {self.scheduler!r}; the environment's alerts tell of failures without Airflow"
-            )
+        self._check_those_who_are_told()
         check_one_of("capacity", self.capacity, get_args(Capacity))
         if not self.steps:
             raise SettingsError("steps must name at least one step, got none")
@@ -299,6 +296,17 @@ class DbtProject:
             raise SettingsError(f"threads must be from 1 to 128, got {self.threads!r}")
         if not isinstance(self.deadline, timedelta) or not timedelta(minutes=1) <= self.deadline <= timedelta(days=7):
             raise SettingsError(f"deadline must be a timedelta from one minute to seven days, got {self.deadline!r}")
+
+    def _check_those_who_are_told(self) -> None:
+        for recipient in self.notify:
+            if not isinstance(recipient, Recipient):
+                raise SettingsError(f"notify must hold SlackChannel or SnsTopic, got {recipient!r}")
+        if self.notify and self.scheduler != "airflow":
+            raise SettingsError(
+                f"notify needs scheduler 'airflow', got {self.scheduler!r}; the environment's alerts tell of failures without Airflow"
+            )
+        if self.lineage is not None and not isinstance(self.lineage, OpenLineage):
+            raise SettingsError(f"lineage must be OpenLineage or None, got {self.lineage!r}")
 
     @property
     def folder(self) -> Path:

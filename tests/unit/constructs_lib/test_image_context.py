@@ -23,6 +23,7 @@ def test_holds_the_container_and_the_project_and_no_more(tiny_project: Path) -> 
     outside_of_runner = {name for name in files if not name.startswith("runner/")}
     assert {
         "Dockerfile",
+        "lineage-requirements.txt",
         "requirements.txt",
         "project/dbt_project.yml",
         "project/models/answers.sql",
@@ -52,9 +53,15 @@ def test_links_are_files_and_permissions_are_alike(tiny_project: Path) -> None:
         assert {0o644} == {model.stat().st_mode & 0o777 for model in models}
 
 
-def _tag(project: Path) -> str:
+def _tag(project: Path, *, sends_lineage: bool = False) -> str:
     stack = cdk.Stack(cdk.App(), "Test")
-    image = dbt_image(stack, "Image", project=DbtProjectFiles(project), platform=ecr_assets.Platform.LINUX_AMD64)
+    image = dbt_image(
+        stack,
+        "Image",
+        project=DbtProjectFiles(project),
+        platform=ecr_assets.Platform.LINUX_AMD64,
+        sends_lineage=sends_lineage,
+    )
     return image.asset_hash
 
 
@@ -73,3 +80,8 @@ def test_changed_model_gives_another_image(write_project: WriteProject) -> None:
     first = _tag(write_project({"models/answers.sql": "select 42"}))
 
     assert first != _tag(write_project({"models/answers.sql": "select 43"}))
+
+
+def test_an_image_that_sends_lineage_is_another(tiny_project: Path) -> None:
+    """It has packages that the others need not pull."""
+    assert _tag(tiny_project) != _tag(tiny_project, sends_lineage=True)

@@ -39,6 +39,7 @@ def _task(stack: cdk.Stack, credentials: WarehouseCredentials, image_folder: str
         cpu_architecture=ecs.CpuArchitecture.ARM64,
         deployment={"project": "shop"},
         credentials=credentials,
+        lineage=None,
         artifacts=s3.Bucket.from_bucket_name(stack, "Artifacts", "artifacts"),
         project_prefix="shop/",
         log_retention=logs.RetentionDays.ONE_WEEK,

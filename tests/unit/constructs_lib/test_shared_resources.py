@@ -12,9 +12,9 @@ from aws_cdk import aws_s3_deployment as s3_deployment
 from aws_cdk import aws_sns as sns
 from aws_cdk.assertions import Match, Template
 
-from constructs_lib.airflow_files import AirflowFiles
 from constructs_lib.alert_topic import AlertTopic
 from constructs_lib.artifacts_bucket import ArtifactsBucket
+from constructs_lib.bucket_folder import BucketFolder
 from constructs_lib.image_registry import ImageRegistry
 from constructs_lib.private_network import PrivateNetwork
 from constructs_lib.run_alerts import RunAlerts
@@ -158,11 +158,12 @@ def test_alert_is_a_sentence_with_the_way_on(alert_rules: list[dict[str, Any]]) 
 
 def test_airflow_files_touch_one_folder_only(stack: cdk.Stack) -> None:
     """The function that copies DAG files reads what was uploaded and writes its own folder of Airflow's bucket."""
-    AirflowFiles(
+    BucketFolder(
         stack,
         "Files",
         bucket_name="airflow",
         folder="dags/ours",
+        description="Copies DAG files",
         sources=[s3_deployment.Source.data("dag.py", "pass")],
         encryption_key=None,
     )

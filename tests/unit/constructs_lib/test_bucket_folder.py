@@ -1,21 +1,22 @@
-"""The folders that a deployment keeps in Airflow's bucket."""
+"""The folders that a deployment keeps in a bucket."""
 
 import aws_cdk as cdk
 from aws_cdk import aws_s3_deployment as s3_deployment
 from aws_cdk.assertions import Template
 
-from constructs_lib.airflow_files import AirflowFiles
+from constructs_lib.bucket_folder import BucketFolder
 
 
 def test_a_sibling_is_a_folder_beside_the_first(app: cdk.App) -> None:
     """CDK copies all folders of a stack by one function, so one role has to allow all of them, and nothing else."""
     environment = cdk.Environment(account="111111111111", region="eu-central-1")
     stack = cdk.Stack(app, "Stack", env=environment)
-    AirflowFiles(
+    BucketFolder(
         stack,
         "Files",
         bucket_name="airflow",
         folder="dags/ours",
+        description="Copies DAG files",
         sources=[s3_deployment.Source.data("dag.py", "pass")],
         encryption_key=None,
         siblings={"ours.dist-info": [s3_deployment.Source.data("METADATA", "Name: ours")]},
