@@ -1,5 +1,6 @@
 """Tells people how a run ended: when it is red, when it is green again, and when sources are stale."""
 
+import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -66,7 +67,9 @@ class RunNotifier(BaseNotifier):
         """Send what there is to tell; a recipient that cannot be reached does not keep it from the others."""
         run_id = context["run_id"]
         told = compat.xcom(dag_id=self._deployment.dag_id, run_id=run_id, task_id=task_ids.RUN, key=notice.XCOM_KEY)
-        found: dict[str, Any] = told if isinstance(told, dict) else notice.of_failure("", {})
+        # What a trigger leaves comes back from Airflow 3.3 as JSON text, what a worker leaves as it was.
+        left = json.loads(told) if isinstance(told, str) else told
+        found: dict[str, Any] = left if isinstance(left, dict) else notice.of_failure("", {})
         memory = f"{self._deployment.dag_id}.failed"
         failed_run = compat.variable(memory)
         if not self._is_green:

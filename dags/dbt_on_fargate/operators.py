@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, NoReturn, cast
 
@@ -102,7 +103,7 @@ class _ContainerOperator(BaseOperator):
             if refusal.may_pass and refusals < len(_SECONDS_BEFORE_ANOTHER_LAUNCH):
                 seconds = _SECONDS_BEFORE_ANOTHER_LAUNCH[refusals]
                 self.log.warning("AWS did not start the container: %s; trying again in %s s", refusal, seconds)
-                self._pause(seconds, [], spec=spec, refusals=refusals + 1)
+                self._pause(context, seconds, [], spec=spec, refusals=refusals + 1)
             message = explain.refused_launch(str(refusal))
             raise self._failed(context, message, may_pass=refusal.may_pass) from refusal
         self.log.info("launched container %s", container.task_id)
@@ -216,7 +217,15 @@ class _ContainerOperator(BaseOperator):
             ),
             method_name="ended",
             kwargs={"task_arn": container.arn, "record": record, "attempt": attempt},
+            timeout=self._time_left(context),
         )
+
+    def _time_left(self, context: Context) -> timedelta | None:
+        """What is left of `execution_timeout`, which Airflow 3 does not apply to a task that is deferred."""
+        if self.execution_timeout is None:
+            return None
+        over: timedelta = datetime.now(UTC) - context["ti"].start_date
+        return max(timedelta(seconds=1), self.execution_timeout - over)
 
     def _wait_for_others(self, context: Context, others: Sequence[Container], *, spec: dict[str, Any]) -> NoReturn:
         base = record_id(context["run_id"])
@@ -228,13 +237,17 @@ class _ContainerOperator(BaseOperator):
                 self.log.info("container %s of this run is being stopped: waiting until it is gone", other.task_id)
             else:
                 self.log.info("container %s of this project is at work: waiting until it is gone", other.task_id)
-        self._pause(self.deployment.deadline_seconds, [other.arn for other in others], spec=spec, refusals=0)
+        arns = [other.arn for other in others]
+        self._pause(context, self.deployment.deadline_seconds, arns, spec=spec, refusals=0)
 
-    def _pause(self, seconds: float, task_arns: list[str], *, spec: dict[str, Any], refusals: int) -> NoReturn:
+    def _pause(
+        self, context: Context, seconds: float, task_arns: list[str], *, spec: dict[str, Any], refusals: int
+    ) -> NoReturn:
         self.defer(
             trigger=PauseTrigger(deployment=self.deployment.as_mapping(), task_arns=task_arns, seconds=seconds),
             method_name="relaunch",
             kwargs={"spec": spec, "refusals": refusals},
+            timeout=self._time_left(context),
         )
 
     def _stop_what_was_launched(self, context: Context) -> str:

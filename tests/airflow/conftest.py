@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -78,6 +79,36 @@ for name, path in {
 """
 
 
+# Projects of which the end of the DAG file differs from the deployed one; what Airflow's administrators set by a policy is set there.
+VARIANTS = {
+    # Nobody's schedule comes to pass in a test; a backfill does.
+    "nightly": "dag.end_date = datetime(2026, 1, 31, tzinfo=UTC)",
+    "bounded": "dag.dagrun_timeout = timedelta(seconds=25)",
+    "impatient": 'dag.get_task("run_dbt").execution_timeout = timedelta(seconds=15)\ndag.get_task("run_dbt").retries = 0',
+}
+
+
+def variant_id(name: str) -> str:
+    """The id of a variant's DAG."""
+    return f"dbt_dev_{name}"
+
+
+def write_variants(folder: Path) -> None:
+    """Deploy the variants beside the sample, with its graph."""
+    for name, lines in VARIANTS.items():
+        family = f"dev-dbt-{name}"
+        deployment = DEPLOYMENT | {
+            "project": name,
+            "dag_id": variant_id(name),
+            "task_definition_family": family,
+            "task_definition_arn": f"arn:aws:ecs:eu-west-1:111111111111:task-definition/{family}:7",
+        }
+        if name == "nightly":
+            deployment |= {"schedule": "0 5 * * *"}
+        file = write_dag_folder(folder, deployment, GRAPH) / "dag.py"
+        file.write_text(f"{file.read_text()}\nfrom datetime import UTC, datetime, timedelta\n\n{lines}\n")
+
+
 @pytest.fixture(scope="session")
 def aws() -> Iterator[FakeAws]:
     """AWS as far as the DAG needs it."""
@@ -115,6 +146,7 @@ def real_airflow(aws: FakeAws, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """A real Airflow of the version that runs the tests, with the DAG of the sample deployment."""
     deployed = tmp_path_factory.mktemp("deployed")
     write_dag_folder(deployed, DEPLOYMENT, GRAPH)
+    write_variants(deployed)
     (deployed / "consumers.py").write_text(CONSUMERS)
     for file in deployed.rglob("*"):
         if file.is_file():
@@ -128,7 +160,8 @@ def real_airflow(aws: FakeAws, tmp_path_factory: pytest.TempPathFactory) -> Iter
     )
     try:
         airflow.start(timeout_seconds=300)
-        for dag_id in (DEPLOYMENT["dag_id"], "reads_orders", "reads_mart", "reads_project"):
+        variants = [variant_id(name) for name in VARIANTS]
+        for dag_id in (DEPLOYMENT["dag_id"], "reads_orders", "reads_mart", "reads_project", *variants):
             airflow.wait_for_dag(dag_id, timeout_seconds=60)
         yield airflow
     finally:
@@ -140,10 +173,10 @@ class Story:
 
     _numbers = itertools.count(1)
 
-    def __init__(self, airflow: LocalAirflow, aws: FakeAws) -> None:
+    def __init__(self, airflow: LocalAirflow, aws: FakeAws, dag_id: str = DEPLOYMENT["dag_id"]) -> None:
         self.airflow = airflow
         self.aws = aws
-        self.dag_id: str = DEPLOYMENT["dag_id"]
+        self.dag_id = dag_id
         self.run_id = f"test-{next(self._numbers)}"
         self._earlier = len(aws.containers)
         self._earlier_messages = len(aws.slack_messages)
@@ -160,7 +193,8 @@ class Story:
         Airflow keeps a callback that comes while it parses the DAG's file until it parses it again: by default twice a minute, here
         when the file changes.
         """
-        file = self.airflow.dags_folder / f"{DEPLOYMENT['package']}_{DEPLOYMENT['project']}" / "dag.py"
+        project = self.dag_id.removeprefix("dbt_dev_")
+        file = self.airflow.dags_folder / f"{DEPLOYMENT['package']}_{project}" / "dag.py"
         deadline = time.monotonic() + timeout_seconds
         next_parse = time.monotonic() + 15
         while time.monotonic() < deadline:
@@ -204,6 +238,24 @@ class Story:
         ]
         events = [page[f"{name.lower()}_events"] for page in pages]
         return sum(any(event["source_run_id"] == self.run_id for event in found) for found in events)
+
+    def of_variant(self, name: str) -> "Story":
+        """A run of another DAG, at the same time."""
+        return Story(self.airflow, self.aws, variant_id(name))
+
+    def backfill(self, first: str, last: str) -> list[str]:
+        """Backfill the DAG over these days, one run at a time, as Airflow's command does; returns the states of the runs in order."""
+        window = (
+            ["backfill", "create", "--dag-id", self.dag_id, "--from-date", first, "--to-date", last]
+            if compat.IS_AIRFLOW_3
+            else ["dags", "backfill", "--start-date", first, "--end-date", last, self.dag_id]
+        )
+        one_at_a_time = ["--max-active-runs", "1"] if compat.IS_AIRFLOW_3 else []
+        command = [Path(sys.prefix) / "bin/airflow", *window, *one_at_a_time]
+        subprocess.run(command, env=self.airflow.environment(), check=True, capture_output=True, timeout=200)
+        runs = self.airflow.request("GET", f"/dags/{self.dag_id}/dagRuns")["dag_runs"]
+        names = sorted(run["dag_run_id"] for run in runs)
+        return [self.airflow.wait_for_run(self.dag_id, name, timeout_seconds=200) for name in names]
 
     def log(self, task_id: str, try_number: int = 1) -> str:
         """The log of a task."""

@@ -1,7 +1,7 @@
 """What people are told, and through what; a real DAG processor sends it in test_real_airflow."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import boto3
@@ -77,11 +77,16 @@ def test_green_run_is_told_once_after_a_red_one(
     assert memory == {}
 
 
+@pytest.mark.parametrize("as_airflow_returns_it", [dict, json.dumps], ids=["from a worker", "from a trigger"])
 def test_stale_sources_of_a_green_run_are_told(
-    own_aws: FakeAws, memory: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    own_aws: FakeAws,
+    memory: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    as_airflow_returns_it: Callable[[dict[str, Any]], object],
 ) -> None:
     """Data that did not arrive turns no run red where freshness only reports, and is told all the same."""
-    tell(monkeypatch, notice.of_end(end(**{"source.shop.raw.orders": STALE}), LINKS), is_green=True)
+    told = notice.of_end(end(**{"source.shop.raw.orders": STALE}), LINKS)
+    tell(monkeypatch, as_airflow_returns_it(told), is_green=True)
 
     (sns,) = own_aws.published
     assert sns["Subject"] == "dbt bookshop (dev): sources are stale"

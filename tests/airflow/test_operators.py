@@ -3,6 +3,7 @@
 import json
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -30,6 +31,7 @@ class Instance:
     max_tries: int = 1
     dag_id: str = "dbt_dev_bookshop"
     log_url: str = "https://airflow.example.com/log"
+    start_date: datetime = field(default_factory=lambda: datetime.now(UTC) - timedelta(minutes=10))
     pushed: dict[str, Any] = field(default_factory=dict)
 
     def xcom_push(self, key: str, value: object) -> None:
@@ -82,6 +84,23 @@ def test_launches_and_waits_without_a_worker(run_task: DbtRunOperator, at_work: 
     assert (arguments["record"], arguments["attempt"]) == (RUN_ID, 1)
     assert set(container.environment) == {"RUNNER_RUN_ID", "RUNNER_ATTEMPT", "RUNNER_LAUNCHED_BY"}
     assert json.loads(container.environment["RUNNER_LAUNCHED_BY"])["dag_run_id"] == RUN_ID
+
+
+@pytest.mark.parametrize(
+    ("limit_minutes", "least_seconds", "most_seconds"),
+    [(30, 1190, 1200), (5, 1, 1)],
+    ids=["time is left", "none is left"],
+)
+def test_time_limit_holds_while_the_task_waits(
+    run_task: DbtRunOperator, at_work: FakeAws, limit_minutes: int, least_seconds: int, most_seconds: int
+) -> None:
+    """Airflow 3 forgets `execution_timeout` when a task is deferred; what the try has taken so far counts."""
+    run_task.execution_timeout = timedelta(minutes=limit_minutes)
+    with pytest.raises(TaskDeferred) as deferred:
+        run_task.execute(context())
+
+    assert deferred.value.timeout is not None
+    assert least_seconds <= deferred.value.timeout.total_seconds() <= most_seconds
 
 
 def test_same_try_started_twice_has_one_container(run_task: DbtRunOperator, at_work: FakeAws) -> None:

@@ -122,14 +122,27 @@ def test_failed_test_turns_its_model_red(story: Story) -> None:
 
 
 def test_what_is_not_selected_is_skipped(story: Story) -> None:
-    """A run by hand for a part of the project shows the rest as skipped and is green."""
-    story.aws.script = builds(SEED)
+    """A run by hand for a part of the project shows the rest as skipped and is green; that a source is stale is told all the same."""
+
+    def script(container: FakeContainer) -> int:
+        record = container.record()
+        record.start("source_freshness", "build")
+        record.plan(SEED)
+        record.finish_node(SEED)
+        nodes = {
+            SEED: {"status": "success"},
+            "source.bookshop.raw.orders": {"status": "fail", "message": "two days old"},
+        }
+        return record.end("success", 0, "1 node built; 1 source is stale", nodes)
+
+    story.aws.script = script
     story.begin(select=["regions"], threads=2)
 
     assert story.end() == "success"
     assert story.containers[0].spec == {"select": ["regions"], "threads": 2}
     assert {"skipped"} == {story.states()[TASK_OF[name]] for name in (LONE, ORDERS, MART, REPORT)}
     assert "not selected in this run" in story.log(TASK_OF[LONE])
+    assert "stale source: source.bookshop.raw.orders (fail)" in story.message("two days old")
 
 
 def test_container_that_never_starts_is_explained(story: Story) -> None:
@@ -365,3 +378,46 @@ def test_worker_that_is_lost_after_the_launch_costs_nothing(story: Story) -> Non
     assert story.states() == GREEN
     assert len(story.containers) == 1
     assert story.airflow.task_instances(story.dag_id, story.run_id)["run_dbt"]["try_number"] == 2
+
+
+def test_backfill_builds_each_interval_alone(story: Story) -> None:
+    """One container after the other, each with its own interval as variables."""
+    others_at_work: list[int] = []
+    plain = builds(*ALL_NODES)
+
+    def script(container: FakeContainer) -> int:
+        others_at_work.append(len(story.aws.live()) - 1)
+        return plain(container)
+
+    story.aws.script = script
+    nightly = story.of_variant("nightly")
+
+    assert nightly.backfill("2026-01-06", "2026-01-08") == ["success", "success"]
+    assert others_at_work == [0, 0]
+    intervals = [container.spec["vars"] for container in nightly.containers]
+    assert [(days["data_interval_start"][:10], days["data_interval_end"][:10]) for days in intervals] == [
+        ("2026-01-06", "2026-01-07"),
+        ("2026-01-07", "2026-01-08"),
+    ]
+
+
+def test_time_limits_stop_the_container_of_a_deferred_task(story: Story) -> None:
+    """A DAG run's time limit or the run task's own ends everything within seconds, with the reason, and leaves nothing at work."""
+    story.aws.script = hangs(SEED)
+    bounded, impatient = story.of_variant("bounded"), story.of_variant("impatient")
+    for limited in (bounded, impatient):
+        limited.begin()
+
+    assert [limited.end() for limited in (bounded, impatient)] == ["failed", "failed"]
+    wait_until(lambda: not story.aws.live())
+    assert len(story.containers) == 2
+    # Airflow itself skips what a run that is out of time has left.
+    states = bounded.states()
+    assert states[TASK_OF[SEED]] == "success"
+    assert {"skipped"} == {states[TASK_OF[name]] for name in (LONE, ORDERS, MART, REPORT)} | {states["run_dbt"]}
+    assert "timed out" in bounded.message("dbt bounded (dev): run failed")
+    states = impatient.states()
+    assert states[TASK_OF[SEED]] == "success"
+    assert {"failed"} == {states[TASK_OF[name]] for name in (LONE, ORDERS, MART, REPORT)} | {states["run_dbt"]}
+    for task_id in ("run_dbt", TASK_OF[LONE]):
+        assert "the container was stopped" in impatient.log(task_id)
