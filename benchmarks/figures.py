@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from benchmarks import airflow, airflow_parallel
+from benchmarks import airflow, airflow_parallel, synth
 from benchmarks.cloud import FOLDER, BenchCloud
 from benchmarks.images import Project, build_article_image, build_product_image, unpacked_bytes
 from benchmarks.measure import Result, compare
@@ -212,6 +212,13 @@ def _airflow_parallel() -> Figure:
     return Figure(names=airflow_parallel.names(), measure=measure)
 
 
+def _synth() -> Figure:
+    def measure(bench: Bench) -> Iterator[Result]:
+        yield from synth.measure(repeat=bench.repeat, steps=bench.steps)
+
+    return Figure(names=synth.names(), measure=measure)
+
+
 FIGURES = (
     _image_sizes(),
     _first_query(),
@@ -222,4 +229,5 @@ FIGURES = (
     _peak_memory_2000(),
     *(_airflow(models) for models in airflow.SIZES),
     _airflow_parallel(),
+    _synth(),
 )
