@@ -168,6 +168,18 @@ deploy: setup ## Deploy one environment: ENV=dev
 	@# Without the flag the CLI builds all images before the registry exists, and the first deploy fails.
 	@cdk deploy '$(ENV)/**' --asset-prebuild=false
 
+.PHONY: ci-check
+ci-check: check ## What a pull request must pass: lint, types, unit tests, synth and reviewed snapshots
+
+.PHONY: ci-build
+ci-build: setup ## Build all images and the cloud assembly once, for every environment, of the commit that is checked out: ARTIFACT=folder
+	@$(STEP) "Build the artifact" $(BIN)/python -m tools.artifact build "$(or $(ARTIFACT),build/artifact)"
+
+.PHONY: ci-deploy
+ci-deploy: setup ## Deploy one environment from the artifact, building nothing: ENV=live ARTIFACT=folder
+	@test -n "$(ENV)" || { echo 'name the environment: make ci-deploy ENV=dev'; exit 2; }
+	@$(BIN)/python -m tools.artifact deploy "$(or $(ARTIFACT),build/artifact)" "$(ENV)"
+
 .PHONY: dags
 dags: setup ## Copy the deployed DAG files of an environment to a folder, to ship them by git: ENV=dev TO=folder
 	@test -n "$(ENV)" -a -n "$(TO)" || { echo 'name the environment and the folder: make dags ENV=dev TO=dags'; exit 2; }

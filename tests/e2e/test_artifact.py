@@ -1,0 +1,70 @@
+"""One artifact is deployed to every environment, and what runs in the last is what was tried in the first."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import Story
+from tests.e2e.two_environments_app import NAMES
+from tools.artifact import Artifact, ArtifactError
+
+_APP = "tests.e2e.two_environments_app"
+# Docker's command line that refuses to build, and is otherwise the one that it stands before.
+_BUILDS_NOTHING = """#!/bin/sh
+case "$1" in build|buildx) echo "nothing may be built now" >&2; exit 1;; esac
+exec "{docker}" "$@"
+"""
+
+
+@pytest.fixture(scope="module")
+def artifact(story: Story, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Artifact]:
+    """The artifact of both environments, built once; the environments are gone after the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in story.cloud.client_environment().items():
+            patch.setenv(name, value)
+        artifact = Artifact(folder=tmp_path_factory.mktemp("artifact") / "artifact")
+        with story.steps.step("make ci-build: one artifact for two environments"):
+            artifact.build(f"{sys.executable} -m {_APP} {story.project_path}", commit="0" * 40)
+        yield artifact
+        with story.steps.step("cdk destroy of the two environments"):
+            cdk = story.cloud.cdk(("python", "-m", _APP, str(story.project_path)))
+            for name in NAMES:
+                cdk.run("destroy", f"{name}/**", "--force")
+
+
+def _digest(story: Story, environment: str) -> str:
+    """Of the one image in the registry of an environment's project."""
+    repository = f"{environment}/dbt/{story.choice.settings.project}"
+    (image,) = story.cloud.account.client("ecr").describe_images(repositoryName=repository)["imageDetails"]
+    return str(image["imageDigest"])
+
+
+def test_both_environments_run_the_same_image_and_nothing_is_built(
+    story: Story, artifact: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deployed one after the other, each from the artifact, by a Docker that cannot build."""
+    docker = tmp_path / "docker"
+    docker.write_text(_BUILDS_NOTHING.format(docker=os.environ["CDK_DOCKER"]))
+    docker.chmod(0o755)
+    monkeypatch.setenv("CDK_DOCKER", str(docker))
+    for name in NAMES:
+        with story.steps.step(f"make ci-deploy ENV={name}"):
+            assert artifact.deploy(name) == 0
+
+    first, second = (_digest(story, name) for name in NAMES)
+    assert first == second
+    assert len(list((artifact.folder / "images").glob("*.tar"))) == 1
+
+
+def test_an_artifact_that_was_changed_is_not_deployed(artifact: Artifact) -> None:
+    """Not even by one byte; an environment that it does not have is named with those that it has."""
+    (image,) = (artifact.folder / "images").glob("*.tar")
+    with image.open("ab") as file:
+        file.write(b"\0")
+    with pytest.raises(ArtifactError, match=f"is not as it was built: images/{image.name}"):
+        artifact.deploy(NAMES[0])
+    with pytest.raises(ArtifactError, match="environment must be one of first, second, got 'third'"):
+        artifact.deploy("third")

@@ -1,0 +1,75 @@
+"""What `make ci-build` and `make ci-deploy` refuse; that they work is shown end to end."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tools.artifact import Artifact, ArtifactError, main
+
+
+def _manifest(assembly: Path, source: dict[str, object]) -> None:
+    assembly.mkdir(parents=True)
+    image = {"source": source, "destinations": {}}
+    (assembly / "one.assets.json").write_text(json.dumps({"dockerImages": {"a1b2": image}}))
+    nested = {"type": "cdk:cloud-assembly", "properties": {"displayName": "dev"}}
+    (assembly / "manifest.json").write_text(json.dumps({"artifacts": {"assembly-dev": nested}}))
+
+
+def _program(path: Path, script: str) -> str:
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.fixture
+def artifact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Artifact:
+    """An artifact to be built, by a CDK CLI that copies a prepared assembly and a Docker that saves a word."""
+    artifact = Artifact(folder=tmp_path / "artifact")
+    cdk = _program(tmp_path / "cdk", f'cp -r "{tmp_path}/prepared" "{artifact.assembly}"')
+    monkeypatch.setattr("tools.artifact._CDK", cdk)
+    docker = f'echo "$@" >> {tmp_path}/calls; if [ "$1" = save ]; then echo image > "$3"; fi'
+    monkeypatch.setenv("CDK_DOCKER", _program(tmp_path / "docker", docker))
+    return artifact
+
+
+def test_images_are_built_as_the_manifest_says_and_loaded_from_files(artifact: Artifact, tmp_path: Path) -> None:
+    """With its arguments and its platform; the manifest then names the command that loads it."""
+    _manifest(
+        tmp_path / "prepared",
+        {"directory": ".", "dockerBuildArgs": {"LINEAGE": "openlineage"}, "platform": "linux/arm64"},
+    )
+    artifact.build("app", commit="c0ffee")
+
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert calls[0] == "build --tag dbt-on-fargate:a1b2 --build-arg=LINEAGE=openlineage --platform linux/arm64 ."
+    (image,) = json.loads((artifact.assembly / "one.assets.json").read_text())["dockerImages"].values()
+    assert image["source"] == {
+        "executable": [
+            "sh",
+            "-c",
+            '"${CDK_DOCKER:-docker}" load --input "../images/a1b2.tar" >&2 && echo dbt-on-fargate:a1b2',
+        ]
+    }
+    assert artifact.check("dev") == "c0ffee"
+
+
+def test_an_image_that_is_built_in_another_way_is_not_guessed(artifact: Artifact, tmp_path: Path) -> None:
+    """A field that is left out would make another image than `cdk deploy` makes."""
+    _manifest(tmp_path / "prepared", {"directory": ".", "dockerBuildTarget": "runner"})
+    with pytest.raises(ArtifactError, match=r"image a1b2 is built with \['dockerBuildTarget'\], known here are"):
+        artifact.build("app", commit="c0ffee")
+
+
+def test_a_build_that_fails_says_why(artifact: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In Docker's own words."""
+    _manifest(tmp_path / "prepared", {"directory": "."})
+    monkeypatch.setenv("CDK_DOCKER", _program(tmp_path / "docker", "echo no space left; exit 7"))
+    with pytest.raises(ArtifactError, match="docker build exited with 7:\nno space left"):
+        artifact.build("app", commit="c0ffee")
+
+
+def test_a_folder_that_is_no_artifact_is_said_to_be_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In one line."""
+    assert main(["deploy", str(tmp_path), "dev"]) == 2
+    assert f"error: {tmp_path} is no artifact of `make ci-build`" in capsys.readouterr().err
