@@ -1,5 +1,7 @@
 """The bucket of run records and docs."""
 
+import string
+
 from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
@@ -19,7 +21,7 @@ class ArtifactsBucket(Construct):
     Defines the bucket of run records and docs, and the bucket of its access logs.
 
     Both take TLS requests only, are closed to the public and keep replaced versions for a month. `expire_after_days` after it
-    was written, an object is gone; records of a removed project need no clean-up. `encryption_key` encrypts records and docs;
+    was written, an object of a project is gone; records of a removed project need no clean-up. `encryption_key` encrypts records and docs;
     None: S3's own keys.
     """
 
@@ -78,10 +80,18 @@ class ArtifactsBucket(Construct):
             lifecycle_rules=[
                 s3.LifecycleRule(
                     abort_incomplete_multipart_upload_after=Duration.days(7),
-                    expiration=Duration.days(expire_after_days),
                     noncurrent_version_expiration=Duration.days(_DAYS_OF_REPLACED_VERSIONS),
-                    transitions=self._transitions(expire_after_days),
-                )
+                ),
+                # What a deployment writes (`_pages/`) is written once for years and must not expire. A rule names no exception,
+                # so there is one for each letter that a project's name can begin with.
+                *(
+                    s3.LifecycleRule(
+                        prefix=letter,
+                        expiration=Duration.days(expire_after_days),
+                        transitions=self._transitions(expire_after_days),
+                    )
+                    for letter in string.ascii_lowercase
+                ),
             ],
             removal_policy=removal_policy,
             auto_delete_objects=not keeps_data_on_destroy,

@@ -6,14 +6,17 @@ from constructs import IConstruct
 
 from constructs_lib.findings import acknowledge
 
-BUCKET_DEPLOYMENT = "Custom::CDKBucketDeployment8693BB64968944B69AAFB0CC9EB8756C256MiB"
-"""Copies files; one for all deployments of files of a stack that give it 256 MiB."""
 AUTO_DELETE_OBJECTS = "Custom::S3AutoDeleteObjectsCustomResourceProvider"
 """Empties the buckets that go with their stack."""
 
 _FAILED_CALLS = "CloudFormation calls it and waits for its answer: no failed call goes unnoticed."
 _CONCURRENCY = "CloudFormation calls it during a deployment only."
 _VPC = "It works on buckets of S3 alone, during a deployment."
+
+
+def bucket_deployment(memory_limit_mib: int) -> str:
+    """Return the id of what copies files; one for all deployments of files of a stack that give it as much memory."""
+    return f"Custom::CDKBucketDeployment8693BB64968944B69AAFB0CC9EB8756C{memory_limit_mib}MiB"
 
 
 def acknowledge_cdk_function(construct: IConstruct, function_id: str) -> None:

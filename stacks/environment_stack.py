@@ -11,9 +11,9 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from constructs_lib.airflow_files import AirflowFiles
 from constructs_lib.alert_topic import AlertTopic
 from constructs_lib.artifacts_bucket import ArtifactsBucket
+from constructs_lib.bucket_folder import BucketFolder
 from constructs_lib.encryption import EncryptionKey
 from constructs_lib.image_alerts import ImageAlerts
 from constructs_lib.image_registry import ImageRegistry
@@ -37,6 +37,7 @@ _ENCRYPTION_KEY_ID = "EncryptionKeyId"
 _VPC_ID = "VpcId"
 _SUBNET_ID = "SubnetId"
 _PAGES_URL = "PagesUrl"
+_FORMAT_VERSION = 1
 
 
 class EnvironmentStack(cdk.Stack):
@@ -84,6 +85,7 @@ class EnvironmentStack(cdk.Stack):
             encryption_key=self._encryption_key,
         )
         self._define_airflow_package()
+        self._define_page_files()
         self._define_outputs()
         self._define_pages()
 
@@ -169,11 +171,12 @@ class EnvironmentStack(cdk.Stack):
             exclude=["**/__pycache__", "**/*.pyc", "**/.mypy_cache", "**/.ruff_cache"],
             ignore_mode=cdk.IgnoreMode.GIT,
         )
-        AirflowFiles(
+        BucketFolder(
             self,
             "AirflowPackage",
             bucket_name=airflow.dags_bucket,
             folder=airflow.key(names.dag_package(self._settings.name)),
+            description=f"Copies DAG files to {airflow.key(names.dag_package(self._settings.name))}/ of Airflow's bucket",
             sources=[package],
             encryption_key=self._encryption_key,
             siblings={
@@ -182,6 +185,33 @@ class EnvironmentStack(cdk.Stack):
                     for name, content in plugin_files(names.dag_package(self._settings.name)).items()
                 ]
             },
+        )
+
+    def _define_page_files(self) -> None:
+        """Write the pages over all runs, and the list of projects that the portal begins with."""
+        projects = [
+            {
+                "name": project.name,
+                "schedule": project.schedule,
+                "time_zone": project.time_zone,
+                "deadline_seconds": int(project.deadline.total_seconds()),
+            }
+            for project in self._settings.projects
+        ]
+        listed = {"format_version": _FORMAT_VERSION, "environment": self._settings.name, "projects": projects}
+        BucketFolder(
+            self,
+            "PageFiles",
+            bucket_name=self._artifacts.bucket_name,
+            folder=names.PAGES_PREFIX.rstrip("/"),
+            description=f"Copies pages to {names.PAGES_PREFIX} of the artifacts bucket",
+            sources=[
+                s3_deployment.Source.asset(str(REPOSITORY / "pages" / "dist")),
+                s3_deployment.Source.json_data("projects.json", listed),
+            ],
+            encryption_key=self._encryption_key,
+            bucket_key=self._encryption_key,
+            memory_limit_mib=192,
         )
 
     def _define_pages(self) -> None:

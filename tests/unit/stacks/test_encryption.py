@@ -130,6 +130,8 @@ def _name(value: Any) -> str:  # noqa: ANN401 - any value of a template
             return name[:-8]
         case {"Fn::Join": ["", [*_, {"Fn::GetStackOutput": {"OutputName": str(name)}}]]}:
             return name
+        case {"Fn::Join": ["", [*_, {"Ref": str(name)}]]}:
+            return name[:-8]
     raise ValueError(f"no resource: {value!r}")
 
 
@@ -141,6 +143,7 @@ def test_every_role_uses_the_key_for_what_it_reads_and_writes_alone(app: cdk.App
 
     assert _uses(_templates(app, _settings(tiny_project))) == {
         ("environment GuardFunctionRole", "sqs", "aws:sqs:arn GuardDueRuns", False),
+        ("environment PageFilesRole", "s3", "aws:s3:arn Artifacts", True),
         ("tiny TaskTaskRole", "s3", records, True),
         ("tiny LaunchRole", "s3", records, True),
         ("tiny LaunchRole", "sns", "aws:sns:topicArn AlertTopicName", True),

@@ -144,10 +144,11 @@ def test_spot_is_offered_where_a_project_asks_for_it(app: cdk.App, tiny_project:
 
 
 def test_environment_without_airflow_gets_no_airflow_files(app: cdk.App, tiny_project: Path) -> None:
-    """No Airflow, no package for it."""
+    """No Airflow, no package for it; the pages are written in any case."""
     settings = environment(tiny_project, airflow=None, projects=(project(tiny_project, scheduler="none"),))
 
-    _template(app, settings).resource_count_is("Custom::CDKBucketDeployment", 0)
+    (deployment,) = _template(app, settings).find_resources("Custom::CDKBucketDeployment").values()
+    assert deployment["Properties"]["DestinationBucketKeyPrefix"] == "_pages/"
 
 
 def test_alerts_reach_every_address(app: cdk.App, tiny_project: Path) -> None:

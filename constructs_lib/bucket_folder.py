@@ -1,4 +1,4 @@
-"""Files for Airflow, in one folder of the bucket that Airflow reads its DAGs from."""
+"""Files that a deployment keeps in one folder of a bucket: DAGs for Airflow, pages for people."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
@@ -11,19 +11,22 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_deployment as s3_deployment
 from constructs import Construct
 
-from constructs_lib.cdk_functions import BUCKET_DEPLOYMENT, acknowledge_cdk_function
+from constructs_lib.cdk_functions import acknowledge_cdk_function, bucket_deployment
 from constructs_lib.encrypted_log_group import encrypted_log_group
+from constructs_lib.encryption import use_of_key
 from constructs_lib.findings import acknowledge_wildcards
 from constructs_lib.grants import allow, grant
 from constructs_lib.place import place_of
 
 
-class AirflowFiles(Construct):
+class BucketFolder(Construct):
     """
-    Defines one folder of Airflow's bucket: kept as `sources` say, and gone when this construct is.
+    Defines one folder of a bucket: kept as `sources` say, and gone when this construct is.
 
     `siblings` are further such folders by name, beside that one. Nothing outside of them is read or written. The function that
-    copies the files is CDK's; its role is ours, because CDK's would get the whole bucket. `encryption_key` encrypts its log.
+    copies the files is CDK's; its role is ours, because CDK's would get the whole bucket. `encryption_key` encrypts its log, and
+    `bucket_key` the bucket. CDK makes one function, with the first one's role, for all that have the same `memory_limit_mib` in
+    a stack: two of these in one stack need two limits.
     """
 
     def __init__(
@@ -35,7 +38,10 @@ class AirflowFiles(Construct):
         folder: str,
         sources: Sequence[s3_deployment.ISource],
         encryption_key: kms.IKey | None,
+        description: str,
         siblings: Mapping[str, Sequence[s3_deployment.ISource]] | None = None,
+        bucket_key: kms.IKey | None = None,
+        memory_limit_mib: int = 256,
     ) -> None:
         super().__init__(scope, construct_id)
         bucket = s3.Bucket.from_bucket_name(self, "Bucket", bucket_name)
@@ -49,7 +55,7 @@ class AirflowFiles(Construct):
         folders = {"Resource": (folder, sources)}
         for name, its_sources in (siblings or {}).items():
             folders[name] = (str(PurePosixPath(folder).with_name(name)), its_sources)
-        role = self._define_role(bucket, [path for path, _ in folders.values()], log_group)
+        role = self._define_role(description, bucket, [path for path, _ in folders.values()], log_group, bucket_key)
 
         for name, (path, its_sources) in folders.items():
             deployment = s3_deployment.BucketDeployment(
@@ -58,21 +64,28 @@ class AirflowFiles(Construct):
                 destination_bucket=bucket,
                 destination_key_prefix=f"{path}/",
                 sources=list(its_sources),
-                # Grants of CDK would add to it: the whole of Airflow's bucket.
+                # Grants of CDK would add to it: the whole bucket.
                 role=role.without_policy_updates(),
                 log_group=log_group,
-                memory_limit=256,
+                memory_limit=memory_limit_mib,
                 prune=True,
                 retain_on_delete=False,
             )
             deployment.node.add_dependency(role)
-        acknowledge_cdk_function(self, BUCKET_DEPLOYMENT)
+        acknowledge_cdk_function(self, bucket_deployment(memory_limit_mib))
 
-    def _define_role(self, bucket: s3.IBucket, folders: Sequence[str], log_group: logs.LogGroup) -> iam.Role:
+    def _define_role(
+        self,
+        description: str,
+        bucket: s3.IBucket,
+        folders: Sequence[str],
+        log_group: logs.LogGroup,
+        bucket_key: kms.IKey | None,
+    ) -> iam.Role:
         role = iam.Role(
             self,
             "Role",
-            description=f"Copies DAG files to {folders[0]}/ of Airflow's bucket",
+            description=description,
             assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
         )
         place = place_of(self)
@@ -91,6 +104,7 @@ class AirflowFiles(Construct):
                 allow(["s3:PutObject", "s3:DeleteObject"], *files),
                 allow(["logs:CreateLogStream", "logs:PutLogEvents"], log_group.log_group_arn),
                 allow("s3:ListBucket", bucket_arn, conditions={"StringLike": {"s3:prefix": prefixes}}),
+                *use_of_key(self, bucket_key, service="s3", resource_arn=bucket_arn),
             ],
         )
         acknowledge_wildcards(
