@@ -85,7 +85,7 @@ export function Graph({ report, onChoose }: { report: Report; onChoose: (node: N
               transform={`translate(${x - WIDTH / 2},${y - HEIGHT / 2})`}
               role="button"
               tabIndex={0}
-              aria-label={`${node.type} ${node.name}: ${node.status ? words(node.status) : "not part of this run"}`}
+              aria-label={`${shortened(node.name)}, ${node.type} ${shortened(node.name) === node.name ? "" : node.name}: ${node.status ? words(node.status) : "not part of this run"}`}
               onClick={() => onChoose(node)}
               onKeyDown={(event) => {
                 if (event.key !== "Enter" && event.key !== " ") return;

@@ -47,7 +47,7 @@ export function Section({ id, title, note, children }: { id: string; title: stri
 export function Fact({ name, children }: { name: string; children: ComponentChildren }) {
   return (
     <div class="fact">
-      <dt>{name}</dt>
+      <dt><T>{name}</T></dt>
       <dd>{children}</dd>
     </div>
   );

@@ -435,9 +435,9 @@ function Facts({ report }: { report: Report }) {
         {data.log?.group && <Fact name="log stream"><T>{`${data.log.group} ${data.log.stream ?? ""}`}</T></Fact>}
         <Fact name="record"><a href="end.json">end.json</a></Fact>
         <Fact name="started">{time(data.started_at)}</Fact>
-        {data.code.git_commit && <Fact name="commit"><code>{data.code.git_commit}</code></Fact>}
-        {data.code.image && <Fact name="image"><code>{data.code.image}</code></Fact>}
-        <Fact name="code"><code>{data.code.fingerprint ?? ""}</code></Fact>
+        {data.code.git_commit && <Fact name="commit"><code><T>{data.code.git_commit}</T></code></Fact>}
+        {data.code.image && <Fact name="image"><code><T>{data.code.image}</T></code></Fact>}
+        <Fact name="code"><code><T>{data.code.fingerprint ?? ""}</T></code></Fact>
         <Fact name="versions"><T>{Object.entries(data.versions).map(([name, version]) => `${name} ${version}`).join(", ")}</T></Fact>
         <Fact name="threads">{data.threads}</Fact>
         {Object.entries(launched).map(([name, value]) => <Fact name={words(name)}><T>{value}</T></Fact>)}

@@ -43,7 +43,7 @@ export function Table<Row>(props: { label: string; rows: readonly Row[]; columns
       ref={box}
       tabIndex={0}
       role="region"
-      aria-label={props.label}
+      aria-label={`${props.label}, table`}
       onScroll={(event) => setTop(event.currentTarget.scrollTop)}
     >
       <table aria-rowcount={sorted.length + 1}>
