@@ -33,7 +33,7 @@ def headers_policy(
     scope: Construct, construct_id: str, *, comment: str, content_security_policy: str
 ) -> cloudfront.ResponseHeadersPolicy:
     """Define the headers of some pages: for TLS only, framed by nobody, and kept by no cache but as the object itself says."""
-    # Browsers refuse to show a page that has both a sandbox and an opener policy:
+    # The standard has browsers refuse a page that has both a sandbox and an opener policy:
     # https://html.spec.whatwg.org/multipage/browsing-the-web.html#navigation-as-a-fetch
     opener = [] if _SANDBOX in content_security_policy else [_header("cross-origin-opener-policy", "same-origin")]
     return cloudfront.ResponseHeadersPolicy(
