@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from . import task_ids
-from .compat import DAG, BaseOperator, CronDataIntervalTimetable, Param, ParamsDict, TaskGroup
+from .compat import DAG, BaseNotifier, BaseOperator, CronDataIntervalTimetable, Param, ParamsDict, TaskGroup
 from .deployment import Deployment, Node, read_deployment, read_nodes
-from .notify import RunNotifier
 from .operators import DbtAssetsOperator, DbtNodeOperator, DbtResultOperator, DbtRunOperator
 
 # Where a run by hand must not begin with a dash, or dbt would read an option.
@@ -108,8 +107,12 @@ def _timetable(deployment: Deployment) -> CronDataIntervalTimetable | None:
     return CronDataIntervalTimetable(deployment.schedule, timezone=deployment.time_zone)
 
 
-def _notifier(deployment: Deployment, *, is_green: bool) -> RunNotifier | None:
-    return RunNotifier(deployment=deployment, is_green=is_green) if deployment.notify else None
+def _notifier(deployment: Deployment, *, is_green: bool) -> BaseNotifier | None:
+    if not deployment.notify:
+        return None
+    from .notify import RunNotifier  # noqa: PLC0415 -- most deployments have none
+
+    return RunNotifier(deployment=deployment, is_green=is_green)
 
 
 def _params() -> dict[str, Any]:

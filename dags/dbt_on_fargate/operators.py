@@ -7,16 +7,20 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
-from airflow.triggers.base import BaseTrigger, StartTriggerArgs
+from airflow.triggers.base import StartTriggerArgs
 
-from . import assets, compat, explain, links, notice
+from . import assets, compat, links
 from .compat import AirflowException, AirflowFailException, BaseOperator, BaseOperatorLink, Context
-from .containers import INLINE_SPEC_CHARACTERS, Container, Containers, LaunchRefusedError, launch_token
 from .deployment import Deployment, Node, RecordPlace
-from .record import SECONDS_FOR_THE_END, cleared_record_id, open_record, record_id, summary, went_well
-from .triggers import REASON_XCOM, SELECTION_XCOM, ContainerTrigger, NodeTrigger, PauseTrigger, ResultTrigger
+from .late import Late
+
+if TYPE_CHECKING:
+    from . import running
+    from .containers import Container
+else:
+    running = Late(f"{__package__}.running")
 
 _SECONDS_BEFORE_ANOTHER_LAUNCH = (15, 30, 60, 120, 240, 300)
 
@@ -41,7 +45,7 @@ class _ContainerOperator(BaseOperator):
     def on_kill(self) -> None:
         """Stop the container when the task is killed while it has a worker."""
         if self._live_task_arn is not None:
-            Containers(self.deployment).stop(self._live_task_arn, "the Airflow task was killed")
+            running.Containers(self.deployment).stop(self._live_task_arn, "the Airflow task was killed")
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> object:
         """
@@ -64,12 +68,12 @@ class _ContainerOperator(BaseOperator):
         so that `max_tries` less the retries tells how many tries came before.
         """
         instance = context["ti"]
-        base = record_id(context["run_id"])
+        base = running.record_id(context["run_id"])
         earlier_tries = max(0, instance.max_tries - (self.retries or 0))
         if earlier_tries == 0 and self.task_id == self.run_task_id:
             return base, instance.try_number
         return (
-            cleared_record_id(base, task_id=self.task_id, generation=earlier_tries),
+            running.cleared_record_id(base, task_id=self.task_id, generation=earlier_tries),
             max(1, instance.try_number - earlier_tries),
         )
 
@@ -77,10 +81,10 @@ class _ContainerOperator(BaseOperator):
         """Launch the container of this try, unless it was launched, and defer until it has ended; returns only if it has."""
         record, attempt = self._record(context)
         instance = context["ti"]
-        token = launch_token(
+        token = running.launch_token(
             dag_id=instance.dag_id, run_id=context["run_id"], task_id=self.task_id, try_number=instance.try_number
         )
-        containers = Containers(self.deployment)
+        containers = running.Containers(self.deployment)
         known = containers.all()
         mine = next((found for found in known if found.started_by == token), None)
         if mine is not None:
@@ -99,12 +103,12 @@ class _ContainerOperator(BaseOperator):
         environment = self._environment(context, record=record, attempt=attempt, spec=spec)
         try:
             container = containers.launch(token=token, environment=environment)
-        except LaunchRefusedError as refusal:
+        except running.LaunchRefusedError as refusal:
             if refusal.may_pass and refusals < len(_SECONDS_BEFORE_ANOTHER_LAUNCH):
                 seconds = _SECONDS_BEFORE_ANOTHER_LAUNCH[refusals]
                 self.log.warning("AWS did not start the container: %s; trying again in %s s", refusal, seconds)
                 self._pause(context, seconds, [], spec=spec, refusals=refusals + 1)
-            message = explain.refused_launch(str(refusal))
+            message = running.explain.refused_launch(str(refusal))
             raise self._failed(context, message, may_pass=refusal.may_pass) from refusal
         self.log.info("launched container %s", container.task_id)
         self._wait_for(context, container, record=record, attempt=attempt)
@@ -120,35 +124,35 @@ class _ContainerOperator(BaseOperator):
         """Go on after the container's end."""
         self._show_links(context, task_id=task_arn.rpartition("/")[2], record=record, attempt=attempt)
         if event["is_overdue"]:
-            Containers(self.deployment).stop(task_arn, "the container outlived its own deadline")
+            running.Containers(self.deployment).stop(task_arn, "the container outlived its own deadline")
             raise self._failed(context, "the container outlived its own deadline and was stopped")
-        container = None if event["container"] is None else Container(**event["container"])
+        container = None if event["container"] is None else running.Container(**event["container"])
         return self._conclude(
             context, record=record, attempt=attempt, container=container, is_finished=event["is_finished"]
         )
 
     def _conclude(
-        self, context: Context, *, record: str, attempt: int, container: Container | None, is_finished: bool
+        self, context: Context, *, record: str, attempt: int, container: "Container | None", is_finished: bool
     ) -> dict[str, Any]:
         """The summary of a run that succeeded; raises for one that did not."""
-        reader = open_record(self.deployment.record_place, record)
-        end = reader.end(attempt, within_seconds=SECONDS_FOR_THE_END if is_finished else 0.0)
+        reader = running.open_record(self.deployment.record_place, record)
+        end = reader.end(attempt, within_seconds=running.SECONDS_FOR_THE_END if is_finished else 0.0)
         if end is None:
             message = (
                 "the container ended without finishing its record, and AWS remembers nothing of it"
                 if container is None
-                else explain.stopped_container(container)
+                else running.explain.stopped_container(container)
             )
             raise self._failed(context, message)
         for line in self._link_lines():
             self.log.info("%s", line)
-        if went_well(end, self._own()):
+        if running.went_well(end, self._own()):
             if self.deployment.notify:
                 self._leave_notice(context, end["headline"], end)
             self.log.info("%s", end["headline"])
-            return summary(end)
+            return running.summary(end)
         # What dbt found wrong is wrong the next time, too; what did not get to its end may.
-        raise self._failed(context, explain.failed_nodes(end), may_pass=end["outcome"] != "failed", end=end)
+        raise self._failed(context, running.explain.failed_nodes(end), may_pass=end["outcome"] != "failed", end=end)
 
     def _own(self) -> list[str]:
         """What must have gone well for this task to be green; empty for all of the run."""
@@ -158,7 +162,7 @@ class _ContainerOperator(BaseOperator):
         self, context: Context, message: str, *, may_pass: bool = True, end: Mapping[str, Any] | None = None
     ) -> Exception:
         """The exception for a failure, which is told to the tasks that wait for this one and to the notifier."""
-        context["ti"].xcom_push(key=REASON_XCOM, value=message)
+        context["ti"].xcom_push(key=running.REASON_XCOM, value=message)
         if self.deployment.notify:
             self._leave_notice(context, message, end)
         lines = "\n".join(self._link_lines())
@@ -167,11 +171,11 @@ class _ContainerOperator(BaseOperator):
 
     def _leave_notice(self, context: Context, message: str, end: Mapping[str, Any] | None) -> None:
         addresses = self.link_addresses
-        found = notice.of_failure(message, addresses) if end is None else notice.of_end(end, addresses)
-        context["ti"].xcom_push(key=notice.XCOM_KEY, value=found)
+        found = running.notice.of_failure(message, addresses) if end is None else running.notice.of_end(end, addresses)
+        context["ti"].xcom_push(key=running.notice.XCOM_KEY, value=found)
 
     def _finished_earlier(self, record: str, attempt: int) -> int | None:
-        reader = open_record(self.deployment.record_place, record)
+        reader = running.open_record(self.deployment.record_place, record)
         for number in sorted((number for number in reader.attempt_numbers() if number < attempt), reverse=True):
             end = reader.end(number)
             return number if end is not None and end["outcome"] in {"success", "failed"} else None
@@ -195,18 +199,20 @@ class _ContainerOperator(BaseOperator):
         if not spec:
             return environment
         inline = json.dumps(spec)
-        if len(inline) <= INLINE_SPEC_CHARACTERS:
+        if len(inline) <= running.INLINE_SPEC_CHARACTERS:
             return environment | {"RUNNER_SPEC": inline}
-        return environment | {"RUNNER_SPEC_URI": open_record(self.deployment.record_place, record).write_spec(spec)}
+        return environment | {
+            "RUNNER_SPEC_URI": running.open_record(self.deployment.record_place, record).write_spec(spec)
+        }
 
-    def _wait_for(self, context: Context, container: Container, *, record: str, attempt: int) -> NoReturn:
+    def _wait_for(self, context: Context, container: "Container", *, record: str, attempt: int) -> NoReturn:
         self._live_task_arn = container.arn
         context["ti"].xcom_push(key="ecs_task_arn", value=container.arn)
         self._show_links(context, task_id=container.task_id, record=record, attempt=attempt)
         for line in self._link_lines():
             self.log.info("%s", line)
         self.defer(
-            trigger=ContainerTrigger(
+            trigger=running.ContainerTrigger(
                 deployment=self.deployment.as_mapping(),
                 task_arn=container.arn,
                 record=record,
@@ -227,13 +233,13 @@ class _ContainerOperator(BaseOperator):
         over: timedelta = datetime.now(UTC) - context["ti"].start_date
         return max(timedelta(seconds=1), self.execution_timeout - over)
 
-    def _wait_for_others(self, context: Context, others: Sequence[Container], *, spec: dict[str, Any]) -> NoReturn:
-        base = record_id(context["run_id"])
+    def _wait_for_others(self, context: Context, others: "Sequence[Container]", *, spec: dict[str, Any]) -> NoReturn:
+        base = running.record_id(context["run_id"])
         for other in others:
             # What was launched for this DAG run before someone cleared it is of no use to anyone.
             if other.record_id is not None and other.record_id.partition(".clear-")[0] == base:
                 if not other.is_being_stopped:
-                    Containers(self.deployment).stop(other.arn, "the Airflow task was cleared")
+                    running.Containers(self.deployment).stop(other.arn, "the Airflow task was cleared")
                 self.log.info("container %s of this run is being stopped: waiting until it is gone", other.task_id)
             else:
                 self.log.info("container %s of this project is at work: waiting until it is gone", other.task_id)
@@ -244,7 +250,7 @@ class _ContainerOperator(BaseOperator):
         self, context: Context, seconds: float, task_arns: list[str], *, spec: dict[str, Any], refusals: int
     ) -> NoReturn:
         self.defer(
-            trigger=PauseTrigger(deployment=self.deployment.as_mapping(), task_arns=task_arns, seconds=seconds),
+            trigger=running.PauseTrigger(deployment=self.deployment.as_mapping(), task_arns=task_arns, seconds=seconds),
             method_name="relaunch",
             kwargs={"spec": spec, "refusals": refusals},
             timeout=self._time_left(context),
@@ -252,12 +258,16 @@ class _ContainerOperator(BaseOperator):
 
     def _stop_what_was_launched(self, context: Context) -> str:
         instance = context["ti"]
-        token = launch_token(
+        token = running.launch_token(
             dag_id=instance.dag_id, run_id=context["run_id"], task_id=self.task_id, try_number=instance.try_number
         )
-        live = [found for found in Containers(self.deployment).all() if found.started_by == token and not found.is_gone]
+        live = [
+            found
+            for found in running.Containers(self.deployment).all()
+            if found.started_by == token and not found.is_gone
+        ]
         for container in live:
-            Containers(self.deployment).stop(container.arn, "the Airflow task timed out or its trigger failed")
+            running.Containers(self.deployment).stop(container.arn, "the Airflow task timed out or its trigger failed")
         return "the container was stopped" if live else "no container is at work"
 
     def _show_links(self, context: Context, *, task_id: str, record: str, attempt: int) -> None:
@@ -293,7 +303,7 @@ class DbtRunOperator(_ContainerOperator):
         """Launch the container, unless this DAG run has one, and wait for its end without a worker."""
         spec = spec_of_params(context["params"]) | spec_of_interval(context)
         record, _ = self._record(context)
-        if self.nodes and record != record_id(context["run_id"]):
+        if self.nodes and record != running.record_id(context["run_id"]):
             waiting = self._waiting(context)
             if waiting and len(waiting) < len(self.nodes):
                 self.log.info("building what was cleared: %s", ", ".join(waiting))
@@ -329,16 +339,16 @@ class DbtNodeOperator(_ContainerOperator):
         self.run_task_id = run_task_id
         self.nodes = nodes
         self.node = node
-        self.start_trigger_args = _start_args(NodeTrigger, self._trigger_kwargs(), next_method="rebuild")
+        self.start_trigger_args = _start_args("triggers.NodeTrigger", self._trigger_kwargs(), next_method="rebuild")
 
     def execute(self, context: Context) -> None:  # noqa: ARG002 -- Airflow's signature
         """Wait without a worker where the scheduler cannot hand a task to the triggerer (Airflow 3.0 to 3.2)."""
-        self.defer(trigger=NodeTrigger(**self._trigger_kwargs()), method_name="rebuild")
+        self.defer(trigger=running.NodeTrigger(**self._trigger_kwargs()), method_name="rebuild")
 
     def rebuild(self, context: Context, event: object = None) -> dict[str, Any]:  # noqa: ARG002 -- Airflow passes the event
         """Launch one container for all nodes of this DAG run that were cleared."""
         waiting = self._waiting(context)
-        context["ti"].xcom_push(key=SELECTION_XCOM, value=waiting)
+        context["ti"].xcom_push(key=running.SELECTION_XCOM, value=waiting)
         self.log.info("building what was cleared: %s", ", ".join(waiting))
         params = spec_of_params(context["params"]) | spec_of_interval(context)
         spec = {name: value for name, value in params.items() if name not in {"select", "exclude"}}
@@ -369,11 +379,11 @@ class DbtResultOperator(BaseOperator):
     def __init__(self, *, deployment: Deployment, run_task_id: str, **kwargs: Any) -> None:  # noqa: ANN401 -- whatever Airflow's operators take
         super().__init__(**kwargs)
         self._kwargs: dict[str, Any] = {"place": _as_text(deployment.record_place), "run_task_id": run_task_id}
-        self.start_trigger_args = _start_args(ResultTrigger, self._kwargs, next_method="execute")
+        self.start_trigger_args = _start_args("triggers.ResultTrigger", self._kwargs, next_method="execute")
 
     def execute(self, context: Context) -> None:  # noqa: ARG002 -- Airflow's signature
         """Wait without a worker where the scheduler cannot hand a task to the triggerer."""
-        self.defer(trigger=ResultTrigger(**self._kwargs), method_name="execute")
+        self.defer(trigger=running.ResultTrigger(**self._kwargs), method_name="execute")
 
 
 class DbtAssetsOperator(BaseOperator):
@@ -397,16 +407,16 @@ class DbtAssetsOperator(BaseOperator):
         super().__init__(outlets=outlets, **kwargs)
         self._nodes = list(nodes)
         self._kwargs: dict[str, Any] = {"place": _as_text(deployment.record_place), "run_task_id": run_task_id}
-        self.start_trigger_args = _start_args(assets.AssetsTrigger, self._kwargs, next_method="update")
+        self.start_trigger_args = _start_args("asset_trigger.AssetsTrigger", self._kwargs, next_method="update")
 
     def execute(self, context: Context) -> None:  # noqa: ARG002 -- Airflow's signature
         """Wait without a worker where the scheduler cannot hand a task to the triggerer."""
-        self.defer(trigger=assets.AssetsTrigger(**self._kwargs), method_name="update")
+        self.defer(trigger=running.AssetsTrigger(**self._kwargs), method_name="update")
 
     def update(self, context: Context, event: dict[str, Any]) -> None:
         """Leave this task those of its assets that were built; Airflow makes an event of each when the task has ended."""
         facts = event["nodes"]
-        built = assets.built(facts, self._nodes)
+        built = running.built(facts, self._nodes)
         extras = {
             self._uris[node.unique_id]: {"run_id": event["record"], **facts[node.unique_id]}
             for node in built
@@ -426,9 +436,9 @@ def _as_text(place: RecordPlace) -> str:
     return json.dumps(asdict(place))
 
 
-def _start_args(trigger: type[BaseTrigger], kwargs: dict[str, Any], *, next_method: str) -> StartTriggerArgs:
+def _start_args(trigger: str, kwargs: dict[str, Any], *, next_method: str) -> StartTriggerArgs:
     return StartTriggerArgs(
-        trigger_cls=f"{trigger.__module__}.{trigger.__qualname__}",
+        trigger_cls=f"{__package__}.{trigger}",
         trigger_kwargs=kwargs,
         next_method=next_method,
         next_kwargs=None,

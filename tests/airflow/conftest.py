@@ -251,7 +251,7 @@ class Story:
             else ["dags", "backfill", "--start-date", first, "--end-date", last, self.dag_id]
         )
         one_at_a_time = ["--max-active-runs", "1"] if compat.IS_AIRFLOW_3 else []
-        command = [Path(sys.prefix) / "bin/airflow", *window, *one_at_a_time]
+        command = [f"{sys.prefix}/bin/airflow", *window, *one_at_a_time]
         subprocess.run(command, env=self.airflow.environment(), check=True, capture_output=True, timeout=200)
         runs = self.airflow.request("GET", f"/dags/{self.dag_id}/dagRuns")["dag_runs"]
         names = sorted(run["dag_run_id"] for run in runs)

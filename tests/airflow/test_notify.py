@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import boto3
+import boto3  # type: ignore[import-untyped]  # no stubs beside Airflow
 import pytest
 from conftest import MART, REPOSITORY_ROOT, slack_connection
 from deployed import DEPLOYMENT
