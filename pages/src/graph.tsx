@@ -13,6 +13,7 @@ const MOST_NODES = 150;
 const WIDTH = 190;
 const HEIGHT = 34;
 const LEAST_SCALE = 0.6;
+const MOST_OPTIONS = 10_000;
 
 interface Placed {
   node: Node;
@@ -121,7 +122,7 @@ function worstOf(report: Report, node: Node): Node["status"] {
 
 function options(all: readonly Node[], broken: readonly Node[]): Node[] {
   const rest = all.filter((node) => !broken.includes(node)).sort((a, b) => a.name.localeCompare(b.name));
-  return [...broken, ...rest].slice(0, 2000);
+  return [...broken, ...rest].slice(0, MOST_OPTIONS);
 }
 
 /** Everything, or the nodes nearest to one: what it needs, and what waits for it. */

@@ -166,7 +166,7 @@ def test_a_large_graph_shows_what_matters(open_report: Open) -> None:
 
     assert 1 < graph.locator("svg .node").count() <= 150
     assert graph.locator("svg .node.error").count() == 1
-    graph.get_by_role("combobox").select_option(label="raw.books")
+    graph.get_by_role("combobox").select_option(label="raw.authors")
     expect(graph.locator("svg .node.success").first).to_be_visible()
 
 
