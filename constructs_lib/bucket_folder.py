@@ -17,6 +17,7 @@ from constructs_lib.encryption import use_of_key
 from constructs_lib.findings import acknowledge_wildcards
 from constructs_lib.grants import allow, grant
 from constructs_lib.place import place_of
+from constructs_lib.rare_grants import explain_rare_grants
 
 
 class BucketFolder(Construct):
@@ -113,5 +114,8 @@ class BucketFolder(Construct):
                 uploads: "What is uploaded is named after its content: a policy for one name would change with every deploy.",
                 **dict.fromkeys(files, "This folder is ours, whatever its files are."),
             },
+        )
+        explain_rare_grants(
+            role, {"s3:DeleteObject": "A file that a deployment no longer has goes, and all of them with their stack."}
         )
         return role

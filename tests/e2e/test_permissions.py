@@ -132,6 +132,7 @@ ALLOWED: dict[str, Attempted] = {
     "AirflowFilesRole": lambda as_, it: as_("s3").list_objects_v2(
         Bucket=it.dags_bucket, Prefix="dags/dbt_on_fargate_local_bookshop/"
     ),
+    "PageFilesRole": lambda as_, it: as_("s3").list_objects_v2(Bucket=it.bucket, Prefix="_pages/"),
 }
 
 REFUSED: dict[str, dict[str, Attempted]] = {
@@ -298,6 +299,13 @@ REFUSED: dict[str, dict[str, Attempted]] = {
         "delete another DAG": lambda as_, it: as_("s3").delete_object(Bucket=it.dags_bucket, Key="dags/another.py"),
         "list Airflow's whole bucket": lambda as_, it: as_("s3").list_objects_v2(Bucket=it.dags_bucket),
         "read records": lambda as_, it: as_("s3").get_object(Bucket=it.bucket, Key=f"{it.record}manifest.json"),
+    },
+    "PageFilesRole": {
+        "change a project's history": lambda as_, it: as_("s3").put_object(
+            Bucket=it.bucket, Key="bookshop/history/overview.json", Body=b""
+        ),
+        "read records": lambda as_, it: as_("s3").get_object(Bucket=it.bucket, Key=f"{it.record}manifest.json"),
+        "list the whole bucket": lambda as_, it: as_("s3").list_objects_v2(Bucket=it.bucket),
     },
 }
 
