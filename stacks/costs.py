@@ -26,6 +26,9 @@ _ALARMS_OF_A_SCHEDULE = 1
 _ALARMS_OF_THE_GUARD = 3
 # A function's queue is asked every 20 seconds by five readers: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
 _QUEUE_REQUESTS_AN_HOUR = 5 * 3600 / 20
+# A team of ten that opens some forty pages a day, each of a few files.
+_REQUESTS_OF_A_MONTH = 50_000
+_GB_OF_A_MONTH = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +45,7 @@ def costs(environment: Environment, *, minutes_per_run: float) -> list[Cost]:
     """What runs in `environment`, if each run takes `minutes_per_run` from the pull of its image to its end."""
     lines = [line for project in environment.projects for line in _of_project(project, minutes_per_run)]
     lines.append(_guard(environment))
+    lines.extend(_hosted_pages(environment))
     if isinstance(environment.network, OwnNetwork):
         credentials = {service for project in environment.projects for service in services(project.credentials)}
         endpoints = interface_endpoint_count(sorted(credentials)) * len(environment.network.availability_zones)
@@ -128,6 +132,18 @@ def _guard(environment: Environment) -> Cost:
     return Cost(
         what=f"guard, with {_ALARMS_OF_THE_GUARD} alarms", hour=hour, month=hour * prices.HOURS_OF_A_MONTH + alarms
     )
+
+
+def _hosted_pages(environment: Environment) -> Iterator[Cost]:
+    if environment.pages is None:
+        return
+    request = prices.CLOUDFRONT_HTTPS_REQUEST + prices.CLOUDFRONT_FUNCTION_REQUEST
+    yield Cost(
+        what=f"hosted pages: {_REQUESTS_OF_A_MONTH:,} requests a month, {_GB_OF_A_MONTH:g} GB",
+        month=_REQUESTS_OF_A_MONTH * request + _GB_OF_A_MONTH * prices.CLOUDFRONT_GB,
+    )
+    if environment.pages.sign_in is not None:
+        yield Cost(what="hosted pages: the session key, a secret", month=prices.SECRET_MONTH)
 
 
 def _dollars(amount: float | None) -> str:

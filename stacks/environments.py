@@ -9,6 +9,7 @@ from pathlib import Path
 
 from aws_cdk import aws_logs as logs
 
+from constructs_lib.pages_access import PagesHosting, SignIn
 from constructs_lib.task_size import TaskSize
 from constructs_lib.warehouse_credentials import GlueConnection, SecretsManagerSecret
 from stacks.settings import AirflowTarget, DbtProject, Environment, ExistingNetwork, OwnKey, OwnNetwork, WarehouseEgress
@@ -61,6 +62,16 @@ LIVE = Environment(
     ),
     alert_emails=("data-platform@example.com", "on-call@example.com"),
     encryption_key=OwnKey(),
+    pages=PagesHosting(
+        sign_in=SignIn(
+            issuer="https://login.example.com",
+            client_id="dbt-pages",
+            client_secret_arn="arn:aws:secretsmanager:eu-central-1:222222222222:secret:dbt-pages-a1B2c3",  # noqa: S106 - a name
+            allowed_groups=("data-team",),
+        ),
+        domain_name="dbt.example.com",
+        certificate_arn="arn:aws:acm:us-east-1:222222222222:certificate/0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9",
+    ),
     keeps_data_on_destroy=True,
     projects=(
         DbtProject(

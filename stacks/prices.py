@@ -18,6 +18,8 @@ SOURCES = {
     "KMS": "https://aws.amazon.com/kms/pricing/",
     "EventBridge": "https://aws.amazon.com/eventbridge/pricing/",
     "SQS": "https://aws.amazon.com/sqs/pricing/",
+    "CloudFront": "https://aws.amazon.com/cloudfront/pricing/",
+    "Secrets Manager": "https://aws.amazon.com/secrets-manager/pricing/",
 }
 
 HOURS_OF_A_MONTH = 730
@@ -48,3 +50,9 @@ LAMBDA_ARM_GIB_SECOND = 0.0000133334
 LAMBDA_REQUEST = 0.20 / 1_000_000
 SCHEDULER_INVOCATION = 1.00 / 1_000_000
 SQS_REQUEST = 0.40 / 1_000_000
+
+CLOUDFRONT_FUNCTION_REQUEST = 0.10 / 1_000_000
+CLOUDFRONT_GB = 0.085
+"""To viewers in North America and Europe."""
+CLOUDFRONT_HTTPS_REQUEST = 0.0100 / 10_000
+SECRET_MONTH = 0.40

@@ -6,6 +6,7 @@ import aws_cdk as cdk
 import pytest
 from aws_cdk.assertions import Template
 
+from constructs_lib.pages_access import PagesHosting, SignIn
 from constructs_lib.repository import REPOSITORY
 from constructs_lib.task_size import TaskSize
 from runner.metrics import metric_lines
@@ -108,6 +109,25 @@ def test_metrics_are_those_that_the_runner_writes() -> None:
     )
 
     assert len(line["_aws"]["CloudWatchMetrics"][0]["Metrics"]) == METRICS_OF_A_RUN
+
+
+def test_hosted_pages_cost_what_is_asked_for_and_a_secret(tiny_project: Path) -> None:
+    """Nothing where they are not hosted, and a secret only where people sign in."""
+    sign_in = SignIn(
+        issuer="https://login.example.com",
+        client_id="pages",
+        client_secret_arn="arn:aws:secretsmanager:eu-west-1:333333333333:secret:pages-a1B2c3",
+        allowed_groups=("data-team",),
+    )
+
+    def hosted(pages: PagesHosting | None) -> dict[str, float | None]:
+        lines = costs(environment(tiny_project, pages=pages), minutes_per_run=10)
+        return {line.what: line.month for line in lines if "hosted pages" in line.what}
+
+    requests = {"hosted pages: 50,000 requests a month, 5 GB": pytest.approx(50_000 * 1.1e-6 + 5 * 0.085)}
+    assert hosted(None) == {}
+    assert hosted(PagesHosting(networks=("203.0.113.0/24",))) == requests
+    assert hosted(PagesHosting(sign_in=sign_in)) == {**requests, "hosted pages: the session key, a secret": 0.40}
 
 
 def test_total_is_the_sum_of_the_months(tiny_project: Path) -> None:

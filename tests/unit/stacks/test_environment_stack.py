@@ -23,7 +23,11 @@ def test_logical_ids_of_what_holds_data_stay(app: cdk.App) -> None:
     """A changed logical id makes CloudFormation replace the resource and lose its data."""
     template = _template(app, LIVE)
 
-    assert set(template.find_resources("AWS::S3::Bucket")) == {"Artifacts80C0BB10", "ArtifactsAccessLogs4D97777C"}
+    assert set(template.find_resources("AWS::S3::Bucket")) == {
+        "Artifacts80C0BB10",
+        "ArtifactsAccessLogs4D97777C",
+        "PagesAccessLogsCAFA4551",
+    }
     assert set(template.find_resources("AWS::ECR::Repository")) == {"RegistryBookshopA7D53B69"}
     assert set(template.find_resources("AWS::SNS::Topic")) == {"AlertsE664E991"}
     assert set(template.find_resources("AWS::KMS::Key")) == {"EncryptionKeyE3E26CE7"}
