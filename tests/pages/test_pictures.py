@@ -13,7 +13,6 @@ _MOST_BYTES = 300_000
     ("name", "address", "theme", "height"),
     [
         ("report", "reports/failed.html", "light", 1050),
-        ("report-dark", "reports/green.html", "dark", 1050),
         ("portal", "index.html", "light", 760),
         ("project", "project.html?name=bookshop", "light", 1000),
     ],
