@@ -111,10 +111,11 @@ lint: setup ## ruff, hadolint, sqlfluff, yamllint, cfn-lint, Checkov
 	@$(STEP) "Checkov" .local-cloud/venvs/checkov/bin/checkov --skip-download --quiet --compact --framework cloudformation --directory tests/snapshots
 
 .PHONY: types
-types: setup ## mypy --strict
+types: setup $(PAGES_ACCESS)/node_modules/.installed ## mypy --strict, and tsc
 	@$(STEP) "mypy" $(BIN)/mypy
 	@$(BIN)/python -m local_cloud venv airflow-3
 	@MYPYPATH=dags:tests/airflow $(STEP) "mypy of the DAGs and their tests, with Airflow" $(BIN)/mypy --follow-imports=silent --python-executable .local-cloud/venvs/airflow-3/bin/python dags/dag.py dags/dbt_on_fargate tests/airflow
+	@$(STEP) "tsc of the sign-in" $(PAGES_ACCESS)/node_modules/.bin/tsc --project $(PAGES_ACCESS)
 
 .PHONY: unit
 unit: setup $(PAGES_ACCESS)/node_modules/.installed ## Unit tests, template assertions and snapshots

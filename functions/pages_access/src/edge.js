@@ -47,7 +47,12 @@ async function handler(event) {
     }
   }
   // No page by itself: what the first page loads lies beside it.
-  return request.uri === "/" ? redirect(SETTINGS.firstPage) : request;
+  if (request.uri === "/") {
+    return redirect(SETTINGS.firstPage);
+  }
+  // S3 reads a plus sign in a path as a space, and Airflow's run ids have one in their time zone.
+  request.uri = request.uri.replace(/\+/g, "%2B");
+  return request;
 }
 
 function signIn(request) {
