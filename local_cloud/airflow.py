@@ -363,6 +363,8 @@ class LocalAirflow:
                 "AIRFLOW__WEBSERVER__BASE_URL": f"http://127.0.0.1:{port}",
                 "AIRFLOW__WEBSERVER__SECRET_KEY": settings["secret_key"],
                 "AIRFLOW__WEBSERVER__EXPOSE_CONFIG": "False",
+                # On a busy machine it would take its own server for dead, and end.
+                "AIRFLOW__WEBSERVER__WEB_SERVER_MASTER_TIMEOUT": "600",
             }
         return environment | self._aws_environment
 
