@@ -93,6 +93,12 @@ def use_of_key(
     return [allow(actions, key.key_arn, conditions={"StringEquals": through})]
 
 
+def rare_use_of_key(key: kms.IKey | None) -> dict[str, str]:
+    """Reasons for `explain_rare_grants` of a role that uses `key`, if there is one, through a queue."""
+    asked = "SQS asks for it in the role's name when a message is written or read."
+    return dict.fromkeys(["kms:Decrypt", "kms:GenerateDataKey"], asked) if key else {}
+
+
 def acknowledge_keys_of_aws(construct: IConstruct, key: kms.IKey | None, *findings: str) -> None:
     """Accept `findings` that ask for a key of one's own where the settings name none."""
     if key is None:

@@ -12,7 +12,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from constructs_lib.encryption import use_of_key
+from constructs_lib.encryption import rare_use_of_key, use_of_key
 from constructs_lib.findings import acknowledge, acknowledge_wildcards
 from constructs_lib.grants import allow
 from constructs_lib.launch_role import start_of_tasks
@@ -62,6 +62,7 @@ class Launcher(Construct):
             rarely={
                 "ecs:StopTask": "Only the younger of two that started at the same moment is stopped.",
                 "sqs:SendMessage": "Only what could not be started after three tries is sent.",
+                **rare_use_of_key(encryption_key),
             },
         )
         self.function = launcher.function

@@ -11,7 +11,7 @@ from aws_cdk import aws_scheduler as scheduler
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from constructs_lib.encryption import use_of_key
+from constructs_lib.encryption import rare_use_of_key, use_of_key
 from constructs_lib.grants import allow, grant
 from constructs_lib.place import place_of
 from constructs_lib.rare_grants import explain_rare_grants
@@ -85,6 +85,7 @@ class ProjectSchedules(Construct):
             {
                 "lambda:InvokeFunction": "Used every few minutes, and at the times of a schedule.",
                 "sqs:SendMessage": "Used at the times of a schedule, and for what AWS cannot deliver.",
+                **rare_use_of_key(encryption_key),
             },
         )
         self._define_schedule(

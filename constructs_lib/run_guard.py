@@ -92,6 +92,7 @@ class RunGuard(Construct):
                 "cloudwatch:GetMetricStatistics": "Asked only while a container runs.",
                 "ecs:StopTask": "Only a container that outlived its deadline is stopped.",
                 **dict.fromkeys(reads, "Lambda reads the queue with it."),
+                **({"kms:Decrypt": "SQS asks for it when Lambda reads the queue."} if encryption_key else {}),
             },
         )
         acknowledge_wildcards(
