@@ -87,7 +87,7 @@ demo-stop: setup ## End what `make demo KEEP=1` left running
 .PHONY: clean
 clean: ## Stop the local cloud and delete everything that git ignores
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m local_cloud clean; fi
-	@rm -rf .local-cloud .cache cdk.out build $(VENV) node_modules pages/node_modules
+	@rm -rf .local-cloud .cache cdk.out build $(VENV) node_modules pages/node_modules $(PAGES_ACCESS)/node_modules
 
 # ---- checks and tests ------------------------------------------------------------------------------------------------
 
