@@ -15,7 +15,6 @@ from stacks import names
 from stacks.settings import Environment
 
 _QUALIFIER = "hnb659fds"
-_CHANGE_SET = "rollback"
 
 
 class RollbackError(Exception):
@@ -103,19 +102,21 @@ class Rollback:
             ) from error
 
     def _deploy(self, version: Version) -> None:
+        # One of its own for each version: a change set that failed keeps its name.
+        change_set = f"rollback-to-{version.key[:32]}"
         parameters = version.template.get("Parameters", {})
         self._cloudformation.create_change_set(
             StackName=self.stack_name,
-            ChangeSetName=_CHANGE_SET,
+            ChangeSetName=change_set,
             TemplateURL=f"https://s3.{self._region}.amazonaws.com/{self._bucket}/{version.key}",
             Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
             Parameters=[{"ParameterKey": name, "UsePreviousValue": True} for name in parameters],
         )
         try:
             self._cloudformation.get_waiter("change_set_create_complete").wait(
-                StackName=self.stack_name, ChangeSetName=_CHANGE_SET, WaiterConfig={"Delay": 2, "MaxAttempts": 150}
+                StackName=self.stack_name, ChangeSetName=change_set, WaiterConfig={"Delay": 2, "MaxAttempts": 150}
             )
-            self._cloudformation.execute_change_set(StackName=self.stack_name, ChangeSetName=_CHANGE_SET)
+            self._cloudformation.execute_change_set(StackName=self.stack_name, ChangeSetName=change_set)
             self._cloudformation.get_waiter("stack_update_complete").wait(
                 StackName=self.stack_name, WaiterConfig={"Delay": 3, "MaxAttempts": 600}
             )

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 Client = Any
 _NAME = "auditor"
-_DENIALS = {"AccessDenied", "AccessDeniedException"}
+# SNS says it in words of its own.
+_DENIALS = {"AccessDenied", "AccessDeniedException", "AuthorizationError"}
 
 
 class Auditor:

@@ -253,12 +253,6 @@ REFUSED: dict[str, dict[str, Attempted]] = {
         "stop a task of another cluster": lambda as_, it: as_("ecs").stop_task(
             cluster=it.cluster, task=f"arn:aws:ecs:{it.region}:{it.account}:task/{it.cluster}/{'0' * 32}"
         ),
-        "start its family with another image's role": lambda as_, it: as_("ecs").run_task(
-            cluster=it.own_cluster,
-            taskDefinition=it.own_task_definition,
-            networkConfiguration=it.network,
-            overrides={"executionRoleArn": it.foreign_role_arn},
-        ),
         "open a shell in a container": lambda as_, it: as_("ecs").execute_command(
             cluster=it.own_cluster, task=it.own_task, interactive=True, command="sh"
         ),

@@ -65,13 +65,3 @@ def test_rollback_brings_the_version_before_back(story: Story) -> None:
     assert "is back at image" in done.stdout
     assert story.deployed.deployment["task_definition_arn"] != broken
     assert state == "success"
-
-
-def test_rollback_that_has_nowhere_to_go_changes_nothing(story: Story) -> None:
-    """Before the first version there is none, and the one line of the error says so."""
-    command = ("tools.rollback", story.choice.settings.environment, story.choice.settings.project)
-    first = _command(story, *command)
-    second = _command(story, *command)
-
-    assert (first.returncode, second.returncode) == (0, 1)
-    assert "has one version" in second.stderr
