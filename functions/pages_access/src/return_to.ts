@@ -4,9 +4,8 @@ const HOME = "/";
 
 /** `wanted` as a path of this host; "/" for anything that a browser could read as another host, or as the sign-in itself. */
 export function returnTo(wanted: string | null): string {
-  // Browsers take "\" for "/" and leave out tabs and line ends.
-  if (!wanted?.startsWith("/") || /[\\\x00-\x20\x7f]/.test(wanted) || wanted.length > 2000) return HOME;
-  // Read as browsers read it, which take "\\" for "/" and leave out tabs and line ends.
+  if (!wanted?.startsWith("/") || wanted.length > 2000) return HOME;
+  // Read as browsers read it, which take "\" for "/" and leave out tabs and line ends.
   const base = "https://pages.invalid";
   let url: URL;
   try {
