@@ -9,6 +9,8 @@ import pytest
 from conftest import ALL_NODES, LONE, MART, ORDERS, ORDERS_TEST, REPORT, SEED, TASK_OF, Story
 from fake_aws import FakeContainer
 
+from dbt_on_fargate import compat
+
 GREEN = dict.fromkeys([*TASK_OF.values(), "run_dbt", "all_built", "update_assets"], "success")
 MISSING_COLUMN = 'column "no_such_column" does not exist'
 
@@ -419,5 +421,7 @@ def test_time_limits_stop_the_container_of_a_deferred_task(story: Story) -> None
     states = impatient.states()
     assert states[TASK_OF[SEED]] == "success"
     assert {"failed"} == {states[TASK_OF[name]] for name in (LONE, ORDERS, MART, REPORT)} | {states["run_dbt"]}
-    for task_id in ("run_dbt", TASK_OF[LONE]):
-        assert "the container was stopped" in impatient.log(task_id)
+    # Airflow 2 fails the task before its own code is asked; there the trigger stops the container.
+    words = "the container was stopped" if compat.IS_AIRFLOW_3 else "timed out: stopping container"
+    assert words in impatient.log("run_dbt")
+    assert "task run_dbt ended before this node was done" in impatient.log(TASK_OF[LONE])
