@@ -47,7 +47,9 @@ def environments(path: Path) -> tuple[Environment, ...]:
             airflow=AirflowTarget(
                 dags_bucket="stranger.airflow-1", dags_prefix="", role_arn=f"arn:aws:iam::{_ACCOUNT}:role/mwaa/Exec@1"
             ),
-            encryption_key=ExistingKey(arn=f"arn:aws:kms:eu-west-3:{_ACCOUNT}:key/mrk-0123456789abcdef0123456789abcdef"),
+            encryption_key=ExistingKey(
+                arn=f"arn:aws:kms:eu-west-3:{_ACCOUNT}:key/mrk-0123456789abcdef0123456789abcdef"
+            ),
             permissions_boundary_arn=_BOUNDARY.format(account=_ACCOUNT),
             role_path="/teams/data/",
             keeps_data_on_destroy=True,
