@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from benchmarks import airflow, airflow_parallel, synth
+from benchmarks import airflow, airflow_parallel, pages, synth
 from benchmarks.cloud import FOLDER, BenchCloud
 from benchmarks.images import Project, build_article_image, build_product_image, unpacked_bytes
 from benchmarks.measure import Result, compare
@@ -219,6 +219,13 @@ def _synth() -> Figure:
     return Figure(names=synth.names(), measure=measure)
 
 
+def _pages() -> Figure:
+    def measure(bench: Bench) -> Iterator[Result]:
+        yield from pages.measure(repeat=bench.repeat, steps=bench.steps)
+
+    return Figure(names=pages.names(), measure=measure)
+
+
 FIGURES = (
     _image_sizes(),
     _first_query(),
@@ -230,4 +237,5 @@ FIGURES = (
     *(_airflow(models) for models in airflow.SIZES),
     _airflow_parallel(),
     _synth(),
+    _pages(),
 )
