@@ -79,7 +79,7 @@ def test_every_alarm_says_what_to_do(platform: DbtPlatform) -> None:
     texts = _texts(platform)
     sections = _sections((REPOSITORY / "docs" / "runbook.md").read_text())
 
-    assert len(texts) == 11
+    assert len(texts) == 12
     for text in texts:
         _, _, link = text.rpartition(" What to do: ")
         address, _, section = link.partition("#")
