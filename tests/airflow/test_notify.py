@@ -169,6 +169,8 @@ def emulated_aws(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
         for name, value in emulator.client_environment(folder / "home").items():
             if name.startswith("AWS_"):
                 monkeypatch.setenv(name, value)
+        # An earlier test's session has other credentials.
+        monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
         aws.client.cache_clear()
         yield
     finally:

@@ -1,4 +1,9 @@
-"""One artifact is deployed to every environment, and what runs in the last is what was tried in the first."""
+"""
+One artifact is deployed to every environment, and what runs in the last is what was tried in the first.
+
+It comes after all that pushes images of the other environment: podman would look for layers in the registries of these, too,
+which that environment's role is denied.
+"""
 
 import os
 import sys
