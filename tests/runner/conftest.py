@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import boto3
 import pytest
 
 from local_cloud.venvs import install_venv
@@ -21,6 +22,8 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
         patch.setenv("AWS_ACCESS_KEY_ID", "test")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
         patch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+        # A session that another test has made keeps that one's credentials.
+        patch.setattr(boto3, "DEFAULT_SESSION", None)
         with Machine(folder / "lane", aws=aws) as machine:
             machine.set_pace(0.0)
             yield machine
