@@ -76,6 +76,7 @@ def redshift(machine: Machine) -> Iterator[Redshift]:
     yield server
     server.shutdown()
     server.server_close()
+    machine.stand_in.run_sql(f"alter role {machine.stand_in.user} valid until 'infinity'")
     machine.start_warehouse()
 
 
