@@ -16,6 +16,7 @@ from tests.faults.faults import Done
 from tests.faults.records import Graph
 from tests.faults.trial import queries_left
 
+FILES = ("sources.json", "index.html", "manifest.json", "catalog.json", "run_results.json")
 RUN = "seed-1"
 FOLDER = f"runs/{RUN}/attempts/"
 BEGAN = 1_800_000_000.0
@@ -315,12 +316,12 @@ def test_a_late_event_is_no_violation_while_s3_is_away() -> None:
 @pytest.mark.parametrize(
     ("contents", "latest", "docs", "words"),
     [
-        ({LAST: None}, {}, 4, "model.p.report holds None, an undisturbed run leaves ['3']"),
-        ({MODEL: ["2", "2"]}, {}, 4, "model.p.orders holds ['2', '2']"),
-        ({}, {"run_id": "seed-0"}, 4, "does not tell of the last attempt"),
-        ({}, {"outcome": "failed"}, 4, "does not tell of the last attempt"),
-        ({}, {"attempt": "2"}, 4, "latest.json is not valid"),
-        ({}, {}, 3, "where there are ['0', '1', '2']"),
+        ({LAST: None}, {}, 5, "model.p.report holds None, an undisturbed run leaves ['3']"),
+        ({MODEL: ["2", "2"]}, {}, 5, "model.p.orders holds ['2', '2']"),
+        ({}, {"run_id": "seed-0"}, 5, "does not tell of the last attempt"),
+        ({}, {"outcome": "failed"}, 5, "does not tell of the last attempt"),
+        ({}, {"attempt": "2"}, 5, "latest.json is not valid"),
+        ({}, {}, 4, "where there are ['docs/seed-1-0002/catalog.json', 'docs/seed-1-0002/index.html'"),
     ],
 )
 def test_finds_what_the_last_attempt_has_not_mended(
@@ -342,10 +343,10 @@ def test_finds_what_the_last_attempt_has_not_mended(
             REFERENCE,
             latest=json.dumps({**pointer, **latest}).encode(),
             run_id=RUN,
-            docs=list("0123")[:docs],
+            docs=[f"docs/seed-1-0002/{name}" for name in FILES[:docs]],
         )
 
-    assert found({}, {}, 4) == []
+    assert found({}, {}, 5) == []
     told = found(contents, latest, docs)
     assert len(told) == 1
     assert words in told[0]
