@@ -97,7 +97,7 @@ AIRFLOWS := airflow-3 airflow-2
 test: check test-pages test-local-cloud test-faults-short test-airflow test-e2e ## All tests: checks, unit tests, Airflow 3 and 2, and the whole chain on this machine
 
 .PHONY: check
-check: setup lint types unit pages-check ## Lint, types, unit tests and snapshots: a minute or two
+check: setup lint types unit pages-check ## Lint, types, unit tests, snapshots and pages: a few minutes
 
 .PHONY: lint
 lint: setup ## ruff, hadolint, sqlfluff, yamllint, cfn-lint, Checkov
