@@ -360,6 +360,14 @@ def test_comes_back_to_no_other_host(cloud: _Cloud, wanted: str) -> None:
     assert answer.headers["location"] == "/"
 
 
+def _with_another_start(part: str) -> str:
+    """``part`` with its first six bits changed, whatever they are.
+
+    Not the last: its character may hold bits that base64url ignores.
+    """
+    return ("B" if part.startswith("A") else "A") + part[1:]
+
+
 def test_forged_login_cookie_is_refused(cloud: _Cloud) -> None:
     """What it remembers is sealed: no other verifier, state or page can be put in."""
     browser = cloud.browser()
@@ -368,8 +376,9 @@ def test_forged_login_cookie_is_refused(cloud: _Cloud) -> None:
     header, key, nonce, text, tag = sealed.split(".")
     assert key == ""
     for forged in (
-        f"{header}..{nonce}.{text[:-2]}AA.{tag}",
-        f"{header}..{nonce}.{text}.{tag[:-2]}AA",
+        f"{header}..{_with_another_start(nonce)}.{text}.{tag}",
+        f"{header}..{nonce}.{_with_another_start(text)}.{tag}",
+        f"{header}..{nonce}.{text}.{_with_another_start(tag)}",
         "x",
         "a.b.c.d.e",
     ):
