@@ -1,4 +1,4 @@
-"""The role with which Airflow starts, watches and stops the task of one project."""
+"""The role with which Airflow, and people, start, watch and stop the task of one project."""
 
 from collections.abc import Sequence
 
@@ -16,11 +16,11 @@ from constructs_lib.place import place_of
 
 class LaunchRole(Construct):
     """
-    Defines what Airflow, and nothing else, may assume: run and stop one task family on one cluster, read its records.
+    Defines what `assumed_by_role_arns`, and nothing else, may assume: run and stop one task family on one cluster, read its records.
 
     It reads no credentials. `project_prefix` (ends with "/") is the project's part of `artifacts`; there it may write nothing
-    but the specification of a run that is too large for a container override. `passed_role_arns` are the roles of the task,
-    `notifies` the rights that Airflow's notifications need.
+    but the specification of a run that is too large for a container override. `assumed_by_role_arns` are Airflow's role and those
+    of people who start runs, `passed_role_arns` the roles of the task, `notifies` the rights that Airflow's notifications need.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class LaunchRole(Construct):
         scope: Construct,
         construct_id: str,
         *,
-        assumed_by_role_arn: str,
+        assumed_by_role_arns: Sequence[str],
         cluster: ecs.ICluster,
         family: str,
         passed_role_arns: Sequence[str],
@@ -43,7 +43,7 @@ class LaunchRole(Construct):
             self,
             "Resource",
             description=f"Starts, watches and stops the tasks of {family}; assumed by Airflow",
-            assumed_by=iam.ArnPrincipal(assumed_by_role_arn),
+            assumed_by=iam.CompositePrincipal(*(iam.ArnPrincipal(role_arn) for role_arn in assumed_by_role_arns)),
         )
         place = place_of(self)
         cluster_arn = cluster.cluster_arn

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from aws_cdk import aws_logs as logs
 
+from constructs_lib.ci_access import GitHub
 from constructs_lib.pages_access import PagesHosting, SignIn
 from constructs_lib.task_size import TaskSize
 from constructs_lib.warehouse_credentials import GlueConnection, SecretsManagerSecret
@@ -33,6 +34,7 @@ DEV = Environment(
     alert_emails=("data-platform-dev@example.com",),
     records_retention_days=90,
     log_retention=logs.RetentionDays.ONE_MONTH,
+    ci=GitHub(repository="example/data-platform", environment="dev"),
     keeps_data_on_destroy=False,
     projects=(
         DbtProject(
@@ -72,6 +74,7 @@ LIVE = Environment(
         domain_name="dbt.example.com",
         certificate_arn="arn:aws:acm:us-east-1:222222222222:certificate/0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9",
     ),
+    ci=GitHub(repository="example/data-platform", environment="live"),
     keeps_data_on_destroy=True,
     projects=(
         DbtProject(
@@ -103,6 +106,7 @@ LOCAL = Environment(
     airflow=AirflowTarget(
         dags_bucket="local-airflow", dags_prefix="dags", role_arn="arn:aws:iam::000000000000:role/airflow"
     ),
+    analyst_role_arns=("arn:aws:iam::000000000000:role/analyst",),
     keeps_data_on_destroy=False,
     projects=(
         DbtProject(

@@ -222,7 +222,7 @@ class ProjectStack(cdk.Stack):
         launch_role = LaunchRole(
             self,
             "LaunchRole",
-            assumed_by_role_arn=airflow.role_arn,
+            assumed_by_role_arns=[airflow.role_arn, *self._settings.analyst_role_arns],
             cluster=self._shared.cluster,
             family=self._family,
             passed_role_arns=self.task.role_arns,

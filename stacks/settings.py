@@ -16,6 +16,7 @@ from aws_cdk import RemovalPolicy, region_info
 from aws_cdk import aws_logs as logs
 from croniter import CroniterBadDateError, CroniterError, croniter
 
+from constructs_lib.ci_access import Pipeline
 from constructs_lib.dbt_project_files import DbtProjectFiles
 from constructs_lib.notifications import Recipient
 from constructs_lib.openlineage import OpenLineage
@@ -358,6 +359,7 @@ class Environment:
 
     `encryption_key`: what encrypts records, logs, alerts, queues and images. Default: keys of AWS, which cost nothing.
     `airflow`: None where there is no Airflow; all projects then need another scheduler.
+    `analyst_role_arns`: the roles of people, or of CI, that may start, watch and stop runs as Airflow does (`make run`).
     `alert_emails`: who hears of failures; each address has to confirm the subscription once.
     `runbook_url`: where the texts of alarms link to. Default: the path of the runbook in this repository.
     `start_within`: how long after its time a run's container may be started before someone hears, up to 15 minutes, the longest
@@ -368,6 +370,7 @@ class Environment:
     `keeps_data_on_destroy`: whether bucket, registry and logs outlive `cdk destroy`.
     `permissions_boundary_arn`, `role_path`: for accounts that demand them of every role.
     `pages`: who may read reports, docs and portal in a browser, over CloudFront. Default: nobody; `make docs` shows them.
+    `ci`: the pipeline that deploys the environment, without a key. Default: none; who deploys has credentials of their own.
     """
 
     name: str
@@ -379,6 +382,7 @@ class Environment:
     cluster: ExistingCluster | None = None
     encryption_key: OwnKey | ExistingKey | None = None
     airflow: AirflowTarget | None = None
+    analyst_role_arns: tuple[str, ...] = ()
     alert_emails: tuple[str, ...] = ()
     runbook_url: str = "docs/runbook.md"
     start_within: timedelta = timedelta(minutes=15)
@@ -388,6 +392,7 @@ class Environment:
     permissions_boundary_arn: str | None = None
     role_path: str | None = None
     pages: PagesHosting | None = None
+    ci: Pipeline | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be deployed; the error names the environment."""
@@ -427,7 +432,9 @@ class Environment:
                 )
         self._check_encryption_key()
         self._check_pages()
+        self._check_analysts()
         self._check_alerts()
+        self._check_ci()
         _check_days("records_retention_days", self.records_retention_days, minimum=1)
         if not isinstance(self.images_kept, int) or self.images_kept < 1:
             raise SettingsError(f"images_kept must be at least 1, got {self.images_kept!r}")
@@ -460,6 +467,22 @@ class Environment:
         if secret is not None and secret.split(":")[3] != self.region:
             raise SettingsError(f"client_secret_arn must name a secret of region {self.region!r}, got {secret!r}")
 
+    def _check_analysts(self) -> None:
+        for role_arn in self.analyst_role_arns:
+            _check("an analyst's role", role_arn, _ROLE_ARN, "the ARN of an IAM role")
+        _check_unique("analyst_role_arns", self.analyst_role_arns)
+        if self.analyst_role_arns and self.airflow is None:
+            raise SettingsError("analyst_role_arns needs an airflow, whose launch roles they share; got None")
+
+    def _check_ci(self) -> None:
+        ci = self.ci
+        if ci is None:
+            return
+        if not isinstance(ci, Pipeline):
+            raise SettingsError(f"ci must be GitHub, GitLab or None, got {ci!r}")
+        if ci.provider_arn is not None and ci.provider_arn.split(":")[4] != self.account:
+            raise SettingsError(f"provider_arn must be of account {self.account!r}, got {ci.provider_arn!r}")
+
     def _check_alerts(self) -> None:
         for email in self.alert_emails:
             _check("an alert email", email, r"[^@\s]+@[^@\s]+\.[^@\s]+", "an email address")
@@ -490,9 +513,25 @@ def check_together(environments: Sequence[Environment]) -> None:
         [
             *(names.environment_stack(environment.name) for environment in environments),
             *(names.project_stack(environment.name, project.name) for environment, project in projects),
+            *(names.ci_stack(environment.name) for environment in environments if environment.ci is not None),
         ],
     )
+    _check_identity_providers(environments)
     # Several environments may deploy into one Airflow.
     _check_unique(
         "the ids of DAGs", [names.dag_id(environment.name, project.name) for environment, project in projects]
     )
+
+
+def _check_identity_providers(environments: Sequence[Environment]) -> None:
+    made = [
+        (environment.account, environment.ci.url)
+        for environment in environments
+        if environment.ci is not None and environment.ci.provider_arn is None
+    ]
+    for (account, url), count in Counter(made).items():
+        if count > 1:
+            raise SettingsError(
+                f"an account can have one identity provider for {url!r}, but {count} environments of account {account} make one; "
+                "give all but the first its provider_arn"
+            )

@@ -23,6 +23,7 @@ from constructs_lib.warehouse_credentials import (
 )
 
 _AIRFLOW = "arn:aws:iam::111111111111:role/airflow"
+_ANALYST = "arn:aws:iam::111111111111:role/aws-reserved/sso.amazonaws.com/AWSReservedSSO_Analyst_0a1b"
 _CLUSTER = "arn:aws:ecs:eu-central-1:111111111111:cluster/shared"
 _BUCKET = "arn:aws:s3:::artifacts"
 _SECRET = "arn:aws:secretsmanager:eu-central-1:111111111111:secret:warehouse-a1B2c3"
@@ -248,7 +249,7 @@ def launch_template(stack: cdk.Stack, image_folder: str) -> Template:
     LaunchRole(
         stack,
         "LaunchRole",
-        assumed_by_role_arn=_AIRFLOW,
+        assumed_by_role_arns=[_AIRFLOW, _ANALYST],
         cluster=ecs.Cluster.from_cluster_attributes(stack, "Cluster", cluster_name="shared", vpc=vpc),
         family=task.task_definition.family,
         passed_role_arns=task.role_arns,
@@ -292,9 +293,9 @@ def test_launch_role_is_held_to_its_cluster_and_to_ecs(
     assert _statement(launch_template, action)["Condition"] == condition
 
 
-def test_launch_role_is_assumed_by_airflow_only(launch_template: Template) -> None:
-    """No service and no other role of the account may start runs with it."""
+def test_launch_role_is_assumed_by_whom_the_settings_name_only(launch_template: Template) -> None:
+    """Airflow and the named people; no service and no other role of the account may start runs with it."""
     role = launch_template.find_resources("AWS::IAM::Role")[_role_id(launch_template, "LaunchRole")]
 
     (statement,) = role["Properties"]["AssumeRolePolicyDocument"]["Statement"]
-    assert (statement["Action"], statement["Principal"]) == ("sts:AssumeRole", {"AWS": _AIRFLOW})
+    assert (statement["Action"], statement["Principal"]) == ("sts:AssumeRole", {"AWS": [_AIRFLOW, _ANALYST]})

@@ -23,6 +23,8 @@ from stacks.settings import (
 )
 from tests.unit.stacks.settings_of_a_stranger import NETWORK, environment, project
 
+_ANALYST = "arn:aws:iam::333333333333:role/aws-reserved/sso.amazonaws.com/AWSReservedSSO_Analyst_0a1b"
+
 
 @pytest.mark.parametrize(
     ("field", "value", "words"),
@@ -175,6 +177,21 @@ def test_rejects_wrong_airflow_target(changes: dict[str, str]) -> None:
 
     with pytest.raises(SettingsError, match=next(iter(changes))):
         AirflowTarget(**{**values, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"analyst_role_arns": ("ana",)}, "an analyst's role must be the ARN of an IAM role, got 'ana'"),
+        ({"analyst_role_arns": (_ANALYST, _ANALYST)}, "analyst_role_arns must differ"),
+        ({"analyst_role_arns": (_ANALYST,), "airflow": None}, "analyst_role_arns needs an airflow"),
+    ],
+    ids=["no role", "twice", "no Airflow"],
+)
+def test_rejects_analysts_who_could_not_start_a_run(tiny_project: Path, changes: dict[str, object], words: str) -> None:
+    """A role that IAM cannot know, or an environment without launch roles, is refused before a deployment."""
+    with pytest.raises(SettingsError, match=words):
+        environment(tiny_project, projects=(project(tiny_project, scheduler="none"),), **changes)
 
 
 @pytest.mark.parametrize(
