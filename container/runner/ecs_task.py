@@ -14,7 +14,7 @@ _LOG = logging.getLogger("runner")
 
 def task_metadata() -> dict[str, Any]:
     """
-    Return what ECS tells a container about itself: task_arn, image, and log with group and stream.
+    Return what ECS tells a container about itself: task_arn, task_definition (`family:revision`), image, and log with group and stream.
 
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-metadata-endpoint-v4-fargate.html; nothing of it is
     needed, so a run outside ECS, or one whose endpoint does not answer, goes on without.
@@ -30,8 +30,11 @@ def task_metadata() -> dict[str, Any]:
         return {}
     options = container.get("LogOptions") or {}
     log_place = {"group": options.get("awslogs-group"), "stream": options.get("awslogs-stream")}
+    labels = container.get("Labels") or {}
+    definition = [labels.get(f"com.amazonaws.ecs.task-definition-{part}") for part in ("family", "version")]
     return {
-        "task_arn": (container.get("Labels") or {}).get("com.amazonaws.ecs.task-arn"),
+        "task_arn": labels.get("com.amazonaws.ecs.task-arn"),
+        "task_definition": ":".join(definition) if all(definition) else None,
         "image": container.get("Image"),
         "log": {name: text for name, text in log_place.items() if text},
     }

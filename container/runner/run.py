@@ -402,10 +402,7 @@ class Run:
             "versions": {name: metadata.version(name) for name in ("dbt-core", "dbt-redshift")},
             "resumes": self._resume.as_json(),
         }
-        if task.get("task_arn"):
-            content["task_arn"] = task["task_arn"]
-        if task.get("log"):
-            content["log"] = task["log"]
+        content |= {name: task[name] for name in ("task_arn", "task_definition", "log") if task.get(name)}
         if self._resume.starts_over:
             content["starts_over"] = self._resume.starts_over
         return content

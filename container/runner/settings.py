@@ -86,6 +86,11 @@ def settings_from(environ: Mapping[str, str]) -> Settings:
     )
 
 
+def manual_run_id() -> str:
+    """Return the id of a run that a person starts now; two at the same second differ."""
+    return f"manual-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+
+
 def _json_object(environ: Mapping[str, str], name: str, *, required: bool = False) -> Mapping[str, Any]:
     text = environ.get(name)
     if not text:
@@ -153,7 +158,7 @@ def _stop_timeout(got: object) -> int:
 
 def _run_id(got: str | None) -> str:
     if not got:
-        return f"manual-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+        return manual_run_id()
     if not RUN_ID.fullmatch(got):
         raise SettingsError(f"RUNNER_RUN_ID must match {RUN_ID.pattern}, got {_shortened(got)}")
     return got

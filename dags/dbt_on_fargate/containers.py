@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -83,10 +83,15 @@ def launch_token(*, dag_id: str, run_id: str, task_id: str, try_number: int) -> 
 
 
 class Containers:
-    """The containers of one deployment. Every method blocks; a trigger calls them in a thread."""
+    """
+    The containers of one deployment. Every method blocks; a trigger calls them in a thread.
 
-    def __init__(self, deployment: Deployment) -> None:
+    `client` gives a client of ECS under the launch role. Default: by Airflow's own credentials.
+    """
+
+    def __init__(self, deployment: Deployment, *, client: "Callable[[], BaseClient] | None" = None) -> None:
         self._deployment = deployment
+        self._client = client or (lambda: aws.client("ecs", deployment.launch_role_arn, deployment.region))
 
     def all(self) -> list[Container]:
         """Those that run or are about to, and those that stopped within the last hour, the longest that ECS remembers."""
@@ -182,9 +187,6 @@ class Containers:
             # "The referenced task was not found": ECS forgot it because it stopped long ago.
             if error.response["Error"]["Code"] != "InvalidParameterException":
                 raise
-
-    def _client(self) -> "BaseClient":
-        return aws.client("ecs", self._deployment.launch_role_arn, self._deployment.region)
 
     def _container(self, task: Mapping[str, Any]) -> Container:
         name = self._deployment.container_name

@@ -95,6 +95,8 @@ class Attempt:
     # The steps of which all is planned that ever will be: they work on nodes, or are over.
     planned_steps: set[str] = field(default_factory=set)
     results: dict[str, NodeResult] = field(default_factory=dict)
+    # What is at work, and since when.
+    started: dict[str, datetime] = field(default_factory=dict)
     # As the last event says; empty while the container is at work, and for ever if it was killed.
     outcome: str = ""
 
@@ -141,10 +143,14 @@ class Attempt:
             case "planned":
                 nodes = {node["unique_id"] for node in event["nodes"]}
                 self.planned.setdefault(event["step"], set()).update(nodes)
-            case "node_started" | "step_finished":
+            case "node_started":
+                self.planned_steps.add(event["step"])
+                self.started[event["unique_id"]] = datetime.fromisoformat(event["t"])
+            case "step_finished":
                 self.planned_steps.add(event["step"])
             case "node_finished":
                 self.planned_steps.add(event["step"])
+                self.started.pop(event["unique_id"], None)
                 self.results[event["unique_id"]] = NodeResult(
                     unique_id=event["unique_id"],
                     status=event["status"],
