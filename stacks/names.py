@@ -35,6 +35,16 @@ def publishing_role(environment: str) -> str:
     return f"{environment}-dbt-image-publishing"
 
 
+def ci_stack(environment: str) -> str:
+    """The stack of what a pipeline deploys an environment with."""
+    return f"{environment}-ci"
+
+
+def deploy_role(environment: str) -> str:
+    """The role that a pipeline deploys an environment with; it must know the name before it can ask AWS for anything."""
+    return f"{environment}-dbt-deploy"
+
+
 def dag_id(environment: str, project: str) -> str:
     """A project's DAG."""
     return f"dbt_{environment.replace('-', '_')}_{project}"

@@ -14,13 +14,18 @@ from constructs_lib.findings import acknowledge
 from constructs_lib.repository import REPOSITORY
 from constructs_lib.role_path import RolePath
 from constructs_lib.settings_error import SettingsError
+from stacks.ci_stack import CiStack
 from stacks.environment_stack import EnvironmentStack
 from stacks.project_stack import ProjectStack
 from stacks.settings import Environment, check_together
 
 
 class DbtPlatform(cdk.Stage):
-    """One environment: the environment stack and a stack for each of its projects. `cdk deploy 'live/**'` deploys one."""
+    """
+    One environment: the environment stack, a stack for each of its projects, and one for who deploys it if settings say so.
+
+    `cdk deploy 'live/**'` deploys one.
+    """
 
     def __init__(self, scope: Construct, *, settings: Environment) -> None:
         super().__init__(scope, settings.name, env=cdk.Environment(account=settings.account, region=settings.region))
@@ -32,6 +37,7 @@ class DbtPlatform(cdk.Stage):
         for project_stack in self.project_stacks.values():
             # It reads the environment stack's outputs, and its image goes into the environment stack's registry.
             project_stack.add_stack_dependency(self.environment_stack)
+        self.ci_stack = CiStack(self, "Ci", settings=settings, pipeline=settings.ci) if settings.ci else None
         cdk.Tags.of(self).add("environment", settings.name)
         self._follow_rules_for_roles(settings)
 

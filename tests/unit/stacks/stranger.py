@@ -9,6 +9,7 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
+from constructs_lib.ci_access import GitHub, GitLab
 from constructs_lib.pipeline import Step
 from constructs_lib.task_size import TaskSize
 from constructs_lib.warehouse_credentials import GlueConnection, RedshiftIam, SecretsManagerSecret, SsmParameters
@@ -65,6 +66,7 @@ def environments(path: Path) -> tuple[Environment, ...]:
             account=_ACCOUNT,
             region="ap-southeast-2",
             network=OwnNetwork(cidr="10.255.0.0/24", availability_zones=("ap-southeast-2a", "ap-southeast-2c")),
+            ci=GitLab(project="Group.1/sub-group/dbt_2", branch="release/1.0", url="https://git.example.co.uk/lab"),
             encryption_key=OwnKey(),
             permissions_boundary_arn=_BOUNDARY.format(account=_ACCOUNT),
             role_path="/teams/data/",
@@ -116,6 +118,11 @@ def environments(path: Path) -> tuple[Environment, ...]:
             name="no-airflow",
             account="111122223333",
             region="us-gov-west-1",
+            ci=GitHub(
+                repository="Owner-1@12/dbt.repo@345",
+                environment="live / eu",
+                provider_arn="arn:aws-us-gov:iam::111122223333:oidc-provider/token.actions.githubusercontent.com",
+            ),
             network=ExistingNetwork(
                 vpc_id="vpc-0123456789abcdef0",
                 availability_zones=("us-gov-west-1a", "us-gov-west-1b"),
