@@ -9,9 +9,6 @@ from constructs_lib.place import place_of
 from stacks import names
 from stacks.settings import Environment
 
-DEPLOY_ROLE_OUTPUT = "DeployRoleArn"
-AUDIENCE_OUTPUT = "TokenAudience"
-
 _BOOTSTRAP_ROLES = (
     cdk.DefaultStackSynthesizer.DEFAULT_DEPLOY_ROLE_ARN,
     cdk.DefaultStackSynthesizer.DEFAULT_FILE_ASSET_PUBLISHING_ROLE_ARN,
@@ -48,8 +45,8 @@ class CiStack(cdk.Stack):
             ],
         )
         # Written out, not as references: a pipeline reads them in the template, before it can ask AWS.
-        cdk.CfnOutput(self, DEPLOY_ROLE_OUTPUT, value=settings.role_arn(role_name))
-        cdk.CfnOutput(self, AUDIENCE_OUTPUT, value=pipeline.audience)
+        cdk.CfnOutput(self, names.DEPLOY_ROLE_OUTPUT, value=settings.role_arn(role_name))
+        cdk.CfnOutput(self, names.AUDIENCE_OUTPUT, value=pipeline.audience)
 
     def _bootstrap_role_arn(self, template: str) -> str:
         place = place_of(self)

@@ -77,3 +77,7 @@ def construct_id(project: str) -> str:
 
 PAGES_PREFIX = "_pages/"
 """The part of the artifacts bucket that holds the pages over all runs; no project's name begins with an underscore."""
+
+DEPLOY_ROLE_OUTPUT = "DeployRoleArn"
+AUDIENCE_OUTPUT = "TokenAudience"
+"""What a pipeline reads in the template of `ci_stack`: who it deploys as, and for whom its token must be made out."""

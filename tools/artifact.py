@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from constructs_lib.repository import REPOSITORY
+from stacks import names
+from tools.pipeline_token import DeployRole, TokenError, credentials
 
 _FORMAT_VERSION = 1
 _DESCRIPTION = "artifact.json"
@@ -95,12 +97,34 @@ class Artifact:
         return str(description["commit"])
 
     def deploy(self, environment: str) -> int:
-        """Deploy one environment with the CDK CLI, its words as they come; returns its exit code. Raises ArtifactError."""
+        """
+        Deploy one environment with the CDK CLI, its words as they come; returns its exit code.
+
+        In a pipeline that hands out tokens that is done as the environment's deploy role. Raises ArtifactError.
+        """
         self.check(environment)
         command = [str(REPOSITORY / _CDK), "deploy", "--app", str(self.assembly), f"{environment}/**"]
         # Who reviews is asked before this runs; without the second flag the first deploy looks for registries too early.
         options = ["--require-approval", "never", "--asset-prebuild=false", "--progress", "events"]
-        return subprocess.run([*command, *options], cwd=self.folder, check=False).returncode
+        try:
+            with credentials(self._deploy_role(environment)) as variables:
+                return subprocess.run([*command, *options], cwd=self.folder, env=variables, check=False).returncode
+        except TokenError as error:
+            raise ArtifactError(str(error)) from error
+
+    def _deploy_role(self, environment: str) -> DeployRole | None:
+        for manifest in sorted(self.assembly.glob("assembly-*/manifest.json")):
+            for artifact in json.loads(manifest.read_text(encoding="utf-8"))["artifacts"].values():
+                stack = artifact.get("properties", {})
+                if stack.get("stackName") == names.ci_stack(environment):
+                    template = json.loads((manifest.parent / stack["templateFile"]).read_text(encoding="utf-8"))
+                    return DeployRole(
+                        arn=template["Outputs"][names.DEPLOY_ROLE_OUTPUT]["Value"],
+                        audience=template["Outputs"][names.AUDIENCE_OUTPUT]["Value"],
+                        # Spelled aws:// account / region.
+                        region=artifact["environment"].rpartition("/")[2],
+                    )
+        return None
 
     def _asset_manifests(self) -> Iterator[Path]:
         yield from sorted(self.assembly.rglob("*.assets.json"))

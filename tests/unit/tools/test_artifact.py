@@ -73,3 +73,26 @@ def test_a_folder_that_is_no_artifact_is_said_to_be_none(tmp_path: Path, capsys:
     """In one line."""
     assert main(["deploy", str(tmp_path), "dev"]) == 2
     assert f"error: {tmp_path} is no artifact of `make ci-build`" in capsys.readouterr().err
+
+
+def test_a_pipeline_deploys_as_the_role_that_the_artifact_names(
+    artifact: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Role, audience and region are those of the environment's template; nothing is set up in the pipeline."""
+    _manifest(tmp_path / "prepared", {"directory": "."})
+    nested = tmp_path / "prepared/assembly-dev"
+    nested.mkdir()
+    outputs = {"DeployRoleArn": {"Value": "arn:aws:iam::1:role/dev-dbt-deploy"}, "TokenAudience": {"Value": "aud"}}
+    (nested / "ci.template.json").write_text(json.dumps({"Outputs": outputs}))
+    stack = {
+        "type": "aws:cloudformation:stack",
+        "environment": "aws://111111111111/eu-west-1",
+        "properties": {"stackName": "dev-ci", "templateFile": "ci.template.json"},
+    }
+    (nested / "manifest.json").write_text(json.dumps({"artifacts": {"assets": {"type": "x"}, "ci": stack}}))
+    artifact.build("app", commit="c0ffee")
+    (tmp_path / "cdk").write_text(f'#!/bin/sh\necho "$AWS_ROLE_ARN $AWS_REGION" > {tmp_path}/deployed\n')
+    monkeypatch.setenv("AWS_ID_TOKEN", "of-gitlab")
+
+    assert artifact.deploy("dev") == 0
+    assert (tmp_path / "deployed").read_text() == "arn:aws:iam::1:role/dev-dbt-deploy eu-west-1\n"
