@@ -292,7 +292,7 @@ def load() -> None:
     dbt.mp_context._MP_CONTEXT = locks  # type: ignore[assignment]  # noqa: SLF001 - there is no other way
 
     with savings.without_collections():
-        savings.compile_classes_when_they_are_used()
+        savings.fits(savings.compile_classes_when_they_are_used)
         import dbt.adapters.redshift  # noqa: PLC0415 - see _invoke
         import dbt.cli.main  # noqa: PLC0415 - see _invoke
     savings.apply()
@@ -412,7 +412,8 @@ def _node(manifest: DbtObject, unique_id: str) -> DbtObject:
         manifest.unit_tests,
         manifest.exposures,
         manifest.saved_queries,
-        manifest.functions,
+        # A kind of dbt 1.11, and a project may pin an older one.
+        getattr(manifest, "functions", {}),
         manifest.metrics,
         manifest.semantic_models,
     ):

@@ -6,6 +6,8 @@ Found with py-spy in runs of the sample project: `inspect.stack()`, which reads 
 no logger and no callback takes took several per cent. Found with `time.thread_time()` around single functions, in runs of
 the sample project and of 500 models: the macros of every context took 10 and 23 %, splitting into statements what is only
 one 10 and 4 %, words for dates that no table needs 2 and 3 %.
+
+Each is for the code that it was made for: where a project pins versions in which that code is another one, it is left out.
 """
 
 from __future__ import annotations
@@ -13,12 +15,16 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
-from collections.abc import Iterable, Iterator
+import inspect
+import logging
+from collections.abc import Callable, Iterable, Iterator
 
 from runner.dbt_types import DbtObject
+from runner.known_code import OtherCodeError, require_known
 from runner.templates import use_compiled_macros
 
 APPLICATION_NAME = "dbt"
+_LOG = logging.getLogger("runner")
 _ALLOCATIONS_BEFORE_COLLECTION = 50_000
 
 
@@ -40,6 +46,17 @@ def keep_what_is_there() -> None:
     gc.freeze()
 
 
+def fits(saving: Callable[[], None]) -> bool:
+    """Make use of `saving`; returns False, and has changed nothing, where it was made for other code than is installed."""
+    try:
+        saving()
+    except (ImportError, AttributeError, OtherCodeError) as reason:
+        _LOG.info("a saving is left out: %s", reason, extra={"saving": saving.__name__.strip("_")})
+        return False
+    return True
+
+
+@functools.cache
 def compile_classes_when_they_are_used() -> None:
     """
     Let every class make its (de)serializers at their first use, as dbt asks for its own; call it before importing dbt.
@@ -49,6 +66,12 @@ def compile_classes_when_they_are_used() -> None:
     from mashumaro.config import BaseConfig  # noqa: PLC0415 - only where dbt is imported too
     from mashumaro.core.meta.code.builder import CodeBuilder  # noqa: PLC0415 - see above
 
+    require_known(
+        "6d1f4c661d4bcf5c07a849a4958937d303f64952b5489ea7b3b9036aeee1368b",
+        CodeBuilder.__init__,
+        CodeBuilder.add_unpack_method,
+        CodeBuilder.add_pack_method,
+    )
     BaseConfig.lazy_compilation = True
     make_unpacker, make_packer = CodeBuilder.add_unpack_method, CodeBuilder.add_pack_method
 
@@ -107,22 +130,31 @@ def _is_for_later(builder: DbtObject) -> bool:
 
 
 @functools.cache
-def apply() -> None:
-    """Change dbt, which must be imported, for this process; nothing that the runner reads is different afterwards."""
-    _name_the_connections()
-    _name_no_source_of_behavior_flags()
-    _make_events_when_they_are_read()
-    _drop_debug_events()
-    _fill_contexts_at_once()
-    _split_no_single_statement()
-    _share_the_words_for_dates()
-    use_compiled_macros()
+def apply() -> tuple[str, ...]:
+    """
+    Change dbt, which must be imported, for this process; nothing that the runner reads is different afterwards.
+
+    Returns the names of the savings that do not fit the installed versions and are left out.
+    """
+    savings = (
+        _name_the_connections,
+        _name_no_source_of_behavior_flags,
+        _make_events_when_they_are_read,
+        _drop_debug_events,
+        _fill_contexts_at_once,
+        _split_no_single_statement,
+        _share_the_words_for_dates,
+        use_compiled_macros,
+    )
+    return tuple(saving.__name__ for saving in savings if not fits(saving))
 
 
 def _name_the_connections() -> None:
     """Without a name the driver looks through the whole call stack for one, for each connection."""
     import redshift_connector  # noqa: PLC0415 - only after dbt is imported
 
+    if "application_name" not in inspect.signature(redshift_connector.connect).parameters:
+        raise OtherCodeError("redshift_connector.connect takes no application_name")
     redshift_connector.connect = functools.partial(redshift_connector.connect, application_name=APPLICATION_NAME)
 
 
@@ -130,6 +162,7 @@ def _name_no_source_of_behavior_flags() -> None:
     """The call stack is looked through for each flag of the adapter in each command, for the text of a warning."""
     from dbt_common.behavior_flags import BehaviorFlagRendered  # noqa: PLC0415 - see above
 
+    require_known("56d8a04f804fea5f3cec68ca5e17ea4e2220d5ee429504315aeb174604d5abd1", BehaviorFlagRendered)
     BehaviorFlagRendered._default_source = staticmethod(lambda: "dbt.adapters.redshift.impl")  # type: ignore[method-assign]  # noqa: SLF001 - there is no other way
 
 
@@ -137,6 +170,7 @@ def _make_events_when_they_are_read() -> None:
     """An event makes its protobuf message, the costly part, when somebody first asks for anything in it."""
     from dbt_common.events.base_types import BaseEvent  # noqa: PLC0415 - see above
 
+    require_known("7574b7b68738169871116a7e9676f733c8b5ba7c20c76cbd28eba737e4e9e990", BaseEvent)
     make, read = BaseEvent.__init__, BaseEvent.__getattr__
 
     def keep_arguments(event: BaseEvent, *arguments: DbtObject, **fields: DbtObject) -> None:
@@ -165,6 +199,7 @@ def _drop_debug_events() -> None:
     from dbt_common.events.base_types import EventLevel  # noqa: PLC0415 - see above
     from dbt_common.events.event_manager import EventManager  # noqa: PLC0415 - see above
 
+    require_known("5c04bc105a056ee9139af8e3ee025c7f506aa00303d7998fec6e019bf42450c3", EventManager.fire_event)
     fire = EventManager.fire_event
     dropped = frozenset({EventLevel.DEBUG, EventLevel.TEST})
 
@@ -192,6 +227,13 @@ def _fill_contexts_at_once() -> None:
     from dbt.context.macros import MacroNamespace  # noqa: PLC0415 - see above
     from dbt.exceptions import DuplicateMacroNameError  # noqa: PLC0415 - see above
     from dbt.include.global_project import PROJECT_NAME  # noqa: PLC0415 - see above
+
+    require_known(
+        "fa9f099bc5d6ad8d21ae5af705e77808744bd1a538559140b26a6b4804d4a103",
+        MacroGenerator.__init__,
+        MacroNamespace,
+        dbt_macros.MacroNamespaceBuilder,
+    )
 
     def keep_arguments(
         generator: MacroGenerator,
@@ -248,6 +290,7 @@ def _split_no_single_statement() -> None:
     """The adapter has every statement taken to pieces, to find where it ends."""
     import sqlparse  # noqa: PLC0415 - see above
 
+    require_known("8b5297d70748a38a53a03976ad5883ee019d0646be548e6cc6fd97681e282bd7", sqlparse.split)
     split = sqlparse.split
 
     def split_several(sql: str, encoding: str | None = None, strip_semicolon: bool = False) -> list[str]:

@@ -13,7 +13,8 @@ from dbt_common.events.base_types import EventLevel
 from dbt_common.events.event_manager import EventManager
 from dbt_common.events.types import Formatting, Note
 
-from runner import dbt_session
+from runner import dbt_session, savings
+from runner.known_code import OtherCodeError, require_known
 from tests.unit.runner.support import REPOSITORY
 
 
@@ -21,6 +22,34 @@ from tests.unit.runner.support import REPOSITORY
 def loaded() -> None:
     """The dbt that the runner has."""
     dbt_session.load()
+
+
+def test_every_saving_is_made_with_the_versions_of_the_image() -> None:
+    """A newer version whose code is another one shows here, and not as a run that is slow again."""
+    assert savings.apply() == ()
+    assert savings.fits(savings.compile_classes_when_they_are_used)
+
+
+def test_a_saving_that_was_made_for_other_code_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    """A project may pin versions in which the code is another one; the run's log says what is left out, and nothing is changed."""
+
+    def _made_for_other_code() -> None:
+        require_known("0" * 64, EventManager.fire_event)
+
+    def _made_for_code_that_is_gone() -> None:
+        sqlparse.gone()  # type: ignore[attr-defined] # that is the point
+
+    with caplog.at_level("INFO", logger="runner"):
+        left_out = [not savings.fits(saving) for saving in (_made_for_other_code, _made_for_code_that_is_gone)]
+
+    assert left_out == [True, True]
+    assert [record.saving for record in caplog.records] == ["made_for_other_code", "made_for_code_that_is_gone"]  # type: ignore[attr-defined] # an extra
+
+
+def test_code_without_a_source_is_not_known() -> None:
+    """Where nobody can tell what the code is, nothing is changed."""
+    with pytest.raises(OtherCodeError, match="len has no source"):
+        require_known("0" * 64, len)
 
 
 @pytest.mark.parametrize(
