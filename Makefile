@@ -177,8 +177,8 @@ snapshots: setup ## Accept the templates as they are now into tests/snapshots
 	@$(BIN)/python -m pytest -q tests/unit/stacks -k snapshot --accept-templates
 
 .PHONY: diff
-diff: setup ## What this work tree changes against the reviewed snapshots, without AWS
-	@$(BIN)/python -m stacks.diff
+diff: setup ## What this work tree changes against the reviewed snapshots, without AWS; BASE=main against those of a commit
+	@$(BIN)/python -m stacks.diff $(if $(BASE),"$(BASE)")
 
 .PHONY: preflight
 preflight: setup ## Look whether an account is as its settings say, before the first deploy: ENV=dev
@@ -198,6 +198,15 @@ deploy: setup ## Deploy one environment: ENV=dev
 
 .PHONY: ci-check
 ci-check: check ## What a pull request must pass: lint, types, unit tests, synth and reviewed snapshots
+
+.PHONY: ci-diff
+ci-diff: setup ## What a pull request changes in the infrastructure, into build/diff.txt: BASE=origin/main
+	@test -n "$(BASE)" || { echo 'name the commit to compare with: make ci-diff BASE=origin/main'; exit 2; }
+	@mkdir -p build && $(BIN)/python -m stacks.diff "$(BASE)" >build/diff.txt 2>&1 || { cat build/diff.txt; exit 1; }
+
+.PHONY: ci-comment
+ci-comment: ## Put build/diff.txt on the pull request as one comment, or change the one that is there
+	@$(PYTHON3) -m tools.change_comment 'What this changes in the infrastructure' build/diff.txt
 
 .PHONY: ci-build
 ci-build: setup ## Build all images and the cloud assembly once, for every environment, of the commit that is checked out: ARTIFACT=folder
@@ -227,6 +236,34 @@ datahub: setup ## Fetch what DataHub reads of a project, with a recipe for it: E
 rollback: setup ## Go back to what a project was before its last deployment, without a build: ENV=live PROJECT=name
 	@test -n "$(ENV)" -a -n "$(PROJECT)" || { echo 'name the environment and the project: make rollback ENV=live PROJECT=bookshop'; exit 2; }
 	@$(BIN)/python -m tools.rollback "$(ENV)" "$(PROJECT)"
+
+# ---- the analyst's day -----------------------------------------------------------------------------------------------
+
+RUNS = PYTHONPATH=container:dags $(BIN)/python -m tools.runs
+NAMES = "$(ENV)" $(if $(PROJECT),"$(PROJECT)")
+
+.PHONY: run
+run: setup ## Start a run in the account and follow it: ENV=dev PROJECT=bookshop SELECT="+orders" EXCLUDE= VARS= FULL_REFRESH=1 WAIT=minutes
+	@$(RUNS) run $(NAMES) $(if $(SELECT),--select '$(SELECT)') $(if $(EXCLUDE),--exclude '$(EXCLUDE)') $(if $(VARS),--vars '$(VARS)') \
+	  $(if $(FULL_REFRESH),--full-refresh) $(if $(WAIT),--wait '$(WAIT)')
+
+.PHONY: retry
+retry: setup ## Run what a failed run has not done, or one failed model with all that depends on it: ENV=live PROJECT=bookshop MODEL= RUN=id WAIT=minutes
+	@$(RUNS) retry $(NAMES) $(if $(MODEL),--model '$(MODEL)') $(if $(RUN),--run '$(RUN)') $(if $(WAIT),--wait '$(WAIT)')
+
+.PHONY: stop
+stop: setup ## Stop the run of a project that is at work: ENV=dev PROJECT=bookshop RUN=id
+	@$(RUNS) stop $(NAMES) $(if $(RUN),--run '$(RUN)')
+
+.PHONY: logs
+logs: setup ## Show the log of a run, the last if none is named: ENV=dev PROJECT=bookshop RUN=id
+	@$(RUNS) logs $(NAMES) $(if $(RUN),--run '$(RUN)')
+
+.PHONY: report
+report: setup ## Show the report of a run, the last if none is named: ENV=dev PROJECT=bookshop RUN=id TO=file
+	@$(RUNS) report $(NAMES) $(if $(RUN),--run '$(RUN)') $(if $(TO),--to '$(TO)')
+
+# ---- the rest of the infrastructure ----------------------------------------------------------------------------------
 
 .PHONY: packages
 packages: setup ## Install the dbt packages of a project, so that its image needs no package hub: PROJECT=path

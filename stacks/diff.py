@@ -1,11 +1,17 @@
-"""What this work tree changes against the reviewed snapshots, in the words of `cdk diff` and without AWS."""
+"""
+What this work tree changes against the reviewed snapshots, in the words of `cdk diff` and without AWS.
 
+The snapshots are the work tree's own, or those of a commit: a pull request changes its snapshots along with its stacks.
+"""
+
+import io
 import json
 import re
 import subprocess
 import sys
+import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from constructs_lib.repository import REPOSITORY
@@ -13,6 +19,8 @@ from constructs_lib.repository import REPOSITORY
 SNAPSHOTS = REPOSITORY / "tests" / "snapshots"
 _ASSET_HASH = re.compile(r"\b[0-9a-f]{64}\b")
 
+# The CLI counts the stacks of each call, which is one.
+_COUNT = re.compile(r"^.*Number of stacks with differences: \d+$", re.MULTILINE)
 # The tests make snapshots without what the CLI adds.
 _WITHOUT_METADATA = ("--no-path-metadata", "--no-asset-metadata", "--no-version-reporting")
 
@@ -27,37 +35,63 @@ def snapshot(stack_name: str) -> Path:
     return SNAPSHOTS / f"{stack_name}.template.json"
 
 
-def main() -> int:
-    """Print what changes in each stack; returns 1 if synth or a comparison failed, else 0."""
+def main(arguments: Sequence[str]) -> int:
+    """`[COMMIT]`: prints what changes in each stack; returns 1 if synth or a comparison failed, else 0."""
     with tempfile.TemporaryDirectory(prefix="dbt-diff-") as temporary:
         assembly = Path(temporary) / "cdk.out"
-        synth = ["npx", "cdk", "synth", "--quiet", "--no-lookups", "--output", str(assembly), *_WITHOUT_METADATA, "**"]
-        if subprocess.run(synth, cwd=REPOSITORY, check=False).returncode != 0:
+        snapshots = _snapshots_of(arguments[0], Path(temporary)) if arguments else SNAPSHOTS
+        if snapshots is None:
             return 1
-        failed = False
+        synthesized, text = _cdk(
+            "synth", "--quiet", "--no-lookups", "--output", str(assembly), *_WITHOUT_METADATA, "**"
+        )
+        if not synthesized:
+            print(text)
+            return 1
+        changes: list[str] = []
+        compared = True
         seen: set[Path] = set()
         for stack_id, stack_name, template in _stacks(assembly):
             template.write_text(masked(template.read_text()))
-            reviewed = snapshot(stack_name)
+            reviewed = snapshots / snapshot(stack_name).name
             seen.add(reviewed)
             if not reviewed.is_file():
-                print(f"Stack {stack_id} is new")
+                changes.append(f"Stack {stack_id} is new")
                 continue
-            diff = [
-                "npx",
-                "cdk",
-                "diff",
-                "--app",
-                str(assembly),
-                "--exclusively",
-                "--template",
-                str(reviewed),
-                stack_id,
-            ]
-            failed = subprocess.run(diff, cwd=REPOSITORY, check=False).returncode != 0 or failed
-        for gone in sorted(set(SNAPSHOTS.glob("*.template.json")) - seen):
-            print(f"Stack {gone.name.removesuffix('.template.json')} is gone")
-        return int(failed)
+            diff = ["diff", "--quiet", "--app", str(assembly), "--exclusively", "--template", str(reviewed), stack_id]
+            done, text = _cdk(*diff)
+            compared = compared and done
+            changes += [_COUNT.sub("", text).strip()]
+        for gone in sorted(set(snapshots.glob("*.template.json")) - seen):
+            changes.append(f"Stack {gone.name.removesuffix('.template.json')} is gone")
+        print("\n\n".join(filter(None, changes)) or "There were no differences")
+        return int(not compared)
+
+
+def _cdk(*arguments: str) -> tuple[bool, str]:
+    """Whether the CDK CLI ended well, and what it said."""
+    done = subprocess.run(
+        [str(REPOSITORY / "node_modules/.bin/cdk"), *arguments],
+        cwd=REPOSITORY,
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    return done.returncode == 0, done.stdout
+
+
+def _snapshots_of(commit: str, folder: Path) -> Path | None:
+    """The snapshots of `commit`, written below `folder`; None, and git has said why, if there is no such commit."""
+    place = SNAPSHOTS.relative_to(REPOSITORY)
+    archive = subprocess.run(
+        ["git", "archive", commit, "--", str(place)], cwd=REPOSITORY, check=False, stdout=subprocess.PIPE
+    )
+    if archive.returncode != 0:
+        return None
+    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
+        files.extractall(folder, filter="data")
+    return folder / place
 
 
 def _stacks(assembly: Path) -> Iterator[tuple[str, str, Path]]:
@@ -70,4 +104,4 @@ def _stacks(assembly: Path) -> Iterator[tuple[str, str, Path]]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

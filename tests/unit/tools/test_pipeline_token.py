@@ -2,14 +2,14 @@
 
 import json
 import os
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from tests.unit.tools.web_server import served
 from tools.pipeline_token import DeployRole, TokenError, credentials
 
 _ROLE = DeployRole(
@@ -45,18 +45,11 @@ def _no_pipeline(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def github(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A job of GitHub's that may have a token."""
-    server = HTTPServer(("127.0.0.1", 0), _GitHub)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    monkeypatch.setenv("GITHUB_ACTIONS", "true")
-    monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_URL", f"http://127.0.0.1:{server.server_port}/token?v=2")
-    monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "job-token")
-    try:
+    with served(_GitHub) as url:
+        monkeypatch.setenv("GITHUB_ACTIONS", "true")
+        monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_URL", f"{url}/token?v=2")
+        monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "job-token")
         yield
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def test_github_is_asked_for_a_token_of_the_roles_audience(github: None) -> None:
