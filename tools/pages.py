@@ -1,6 +1,8 @@
 """`make docs ENV=… PROJECT=…`: shows an environment's pages, from its bucket, on this machine, with one's own AWS credentials."""
 
 import argparse
+import contextlib
+import gzip
 import sys
 import threading
 import webbrowser
@@ -36,6 +38,10 @@ class Found:
 
     body: bytes
     headers: Mapping[str, str]
+
+    def content(self) -> bytes:
+        """The body, decompressed."""
+        return gzip.decompress(self.body) if self.headers.get("Content-Encoding") == "gzip" else self.body
 
 
 Read = Callable[[str], Found | None]
@@ -171,22 +177,26 @@ def main(arguments: Sequence[str], environments: Sequence[Environment]) -> int:
         return 1
     try:
         read = bucket_reader(boto3.client("s3", region_name=environment.region), artifacts_bucket(environment))
-        served = server(read, port=chosen.port)
+        page = f"project.html?name={quote(chosen.project)}" if chosen.project else "index.html"
+        show(read, f"{names.PAGES_PREFIX}{page}", port=chosen.port, opens_browser=not chosen.no_browser)
     except (PagesError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    page = f"project.html?name={quote(chosen.project)}" if chosen.project else "index.html"
-    address = f"http://127.0.0.1:{served.server_address[1]}/{names.PAGES_PREFIX}{page}"
+    return 0
+
+
+def show(read: Read, page: str, *, port: int, opens_browser: bool = True) -> None:
+    """Serve what `read` finds until Ctrl-C, and open `page` in the browser; raises OSError if the port is taken."""
+    served = server(read, port=port)
+    address = f"http://127.0.0.1:{served.server_address[1]}/{page}"
     print(f"{address}\nCtrl-C ends it", flush=True)
-    if not chosen.no_browser:
+    if opens_browser:
         threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
     try:
-        served.serve_forever()
-    except KeyboardInterrupt:
-        return 0
+        with contextlib.suppress(KeyboardInterrupt):
+            served.serve_forever()
     finally:
         served.server_close()
-    return 0
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _DESCRIBE_AT_MOST = 100
 
 # ECS refuses more than 8,192 characters of overrides in total; the rest is left for the other variables.
-INLINE_SPEC_CHARACTERS = 4000
+_INLINE_SPEC_CHARACTERS = 4000
 
 # "Unable to run task" reasons of ECS that say: not now. The texts are in the API reference's "API failure reasons"
 # (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/api_failures_messages.html).
@@ -80,6 +80,32 @@ def launch_token(*, dag_id: str, run_id: str, task_id: str, try_number: int) -> 
     """
     identity = json.dumps([dag_id, run_id, task_id, try_number])
     return hashlib.sha256(identity.encode()).hexdigest()[:36]
+
+
+def launch_environment(
+    *,
+    record_id: str,
+    attempt: int,
+    launched_by: Mapping[str, str],
+    spec: Mapping[str, Any],
+    write_spec: Callable[[Mapping[str, Any]], str],
+) -> dict[str, str]:
+    """
+    What a container is told of its run (docs/run-spec.md).
+
+    A spec that is too large for ECS's overrides is given to `write_spec`, which returns its address.
+    """
+    environment = {
+        "RUNNER_RUN_ID": record_id,
+        "RUNNER_ATTEMPT": str(attempt),
+        "RUNNER_LAUNCHED_BY": json.dumps(dict(launched_by)),
+    }
+    if not spec:
+        return environment
+    inline = json.dumps(dict(spec))
+    if len(inline) <= _INLINE_SPEC_CHARACTERS:
+        return environment | {"RUNNER_SPEC": inline}
+    return environment | {"RUNNER_SPEC_URI": write_spec(spec)}
 
 
 class Containers:

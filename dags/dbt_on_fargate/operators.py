@@ -191,19 +191,13 @@ class _ContainerOperator(BaseOperator):
             "try_number": str(instance.try_number),
             "url": str(instance.log_url),
         }
-        environment = {
-            "RUNNER_RUN_ID": record,
-            "RUNNER_ATTEMPT": str(attempt),
-            "RUNNER_LAUNCHED_BY": json.dumps(launched_by),
-        }
-        if not spec:
-            return environment
-        inline = json.dumps(spec)
-        if len(inline) <= running.INLINE_SPEC_CHARACTERS:
-            return environment | {"RUNNER_SPEC": inline}
-        return environment | {
-            "RUNNER_SPEC_URI": running.open_record(self.deployment.record_place, record).write_spec(spec)
-        }
+        return running.launch_environment(
+            record_id=record,
+            attempt=attempt,
+            launched_by=launched_by,
+            spec=spec,
+            write_spec=lambda large: running.open_record(self.deployment.record_place, record).write_spec(large),
+        )
 
     def _wait_for(self, context: Context, container: "Container", *, record: str, attempt: int) -> NoReturn:
         self._live_task_arn = container.arn

@@ -82,6 +82,8 @@ class NodeResult:
     seconds: float
     compiled_path: str | None
     finished_at: datetime
+    # The earlier attempt that has built it, if not this one.
+    from_attempt: int | None = None
 
 
 @dataclass
@@ -160,6 +162,7 @@ class Attempt:
                     seconds=float(event.get("seconds") or 0.0),
                     compiled_path=event.get("compiled_path"),
                     finished_at=datetime.fromisoformat(event["t"]),
+                    from_attempt=event.get("from_attempt"),
                 )
             case "run_finished":
                 self.outcome = event["outcome"]

@@ -2,12 +2,11 @@
 
 from . import explain, notice
 from .asset_trigger import AssetsTrigger, built
-from .containers import INLINE_SPEC_CHARACTERS, Container, Containers, LaunchRefusedError, launch_token
+from .containers import Container, Containers, LaunchRefusedError, launch_environment, launch_token
 from .record import SECONDS_FOR_THE_END, cleared_record_id, open_record, record_id, summary, went_well
 from .triggers import REASON_XCOM, SELECTION_XCOM, ContainerTrigger, NodeTrigger, PauseTrigger, ResultTrigger
 
 __all__ = [
-    "INLINE_SPEC_CHARACTERS",
     "REASON_XCOM",
     "SECONDS_FOR_THE_END",
     "SELECTION_XCOM",
@@ -22,6 +21,7 @@ __all__ = [
     "built",
     "cleared_record_id",
     "explain",
+    "launch_environment",
     "launch_token",
     "notice",
     "open_record",
