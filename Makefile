@@ -65,6 +65,12 @@ lock: $(VENV)/.installed ## Compile all *requirements.in into locked *requiremen
 	@for input in local_cloud/*-requirements.in; do \
 	  $(UV) pip compile -q --upgrade --generate-hashes --python-version 3.11 $$input -o $${input%.in}.txt; done
 
+.PHONY: pin
+pin: setup ## Lock a dbt version of its own for one project: REQUIREMENTS=projects/name/requirements.in
+	@test -n "$(REQUIREMENTS)" || { echo 'name the file: make pin REQUIREMENTS=projects/name/requirements.in'; exit 2; }
+	@# For each Python that synth may run on, and with wheels only, as the image installs it.
+	@$(STEP) "Lock $(REQUIREMENTS)" $(UV) pip compile -q --upgrade --universal --only-binary :all: --generate-hashes --python-version 3.11 "$(REQUIREMENTS)" -o "$(REQUIREMENTS:.in=.txt)"
+
 # ---- the main job on this machine ------------------------------------------------------------------------------------
 
 .PHONY: demo

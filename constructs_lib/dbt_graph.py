@@ -11,7 +11,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from constructs_lib.dbt_environment import dbt_python
 from constructs_lib.dbt_project_files import DbtProjectFiles
+from constructs_lib.dbt_requirements import DbtRequirements
 from constructs_lib.settings_error import SettingsError
 
 _FORMAT_VERSION = 1
@@ -20,13 +22,20 @@ _GRAPH_TYPES = frozenset({"model", "seed", "snapshot"})
 
 
 def dbt_graph(
-    project: DbtProjectFiles, *, project_name: str, environment_name: str, schema: str, cache_folder: Path
+    project: DbtProjectFiles,
+    *,
+    project_name: str,
+    environment_name: str,
+    schema: str,
+    cache_folder: Path,
+    requirements: DbtRequirements | None = None,
 ) -> dict[str, Any]:
     """
     The content of `graph.json`: models, seeds, snapshots and the sources that they read, sorted, with their tests.
 
     Ephemeral models are left out and their dependents depend on what they read. Nothing is read from a warehouse or from the
-    network. The result is kept in `cache_folder` under a fingerprint of everything that it depends on.
+    network. The result is kept in `cache_folder` under a fingerprint of everything that it depends on. `requirements`: the
+    packages of a project that pins its own dbt, which then reads the models; they are installed from the network the first time.
 
     Raises `SettingsError` if packages are not installed, dbt cannot parse the project, or the project has nothing to build.
     """
@@ -36,12 +45,14 @@ def dbt_graph(
             f"project {project_name!r}: {' and '.join(missing)} asks for packages that are not installed in "
             f"{project.packages_folder}; run: dbt deps --project-dir {project.folder}"
         )
-    fingerprint = _fingerprint(project, project_name, environment_name, schema)
+    fingerprint = _fingerprint(project, project_name, environment_name, schema, requirements)
     cached = cache_folder / f"{fingerprint}.json"
     if cached.is_file():
         graph: dict[str, Any] = json.loads(cached.read_text(encoding="utf-8"))
         return graph
-    manifest = _parse(project, project_name, environment_name, schema)
+    manifest = _parse(
+        project, project_name, environment_name, schema, _python(requirements, project_name, cache_folder)
+    )
     graph = graph_of_manifest(manifest, project_name=project_name)
     if not any(node["resource_type"] in _GRAPH_TYPES for node in graph["nodes"]):
         raise SettingsError(
@@ -165,7 +176,23 @@ def _real_parents_of_test(test: Mapping[str, Any], manifest: Mapping[str, Any], 
     return parents
 
 
-def _fingerprint(project: DbtProjectFiles, project_name: str, environment_name: str, schema: str) -> str:
+def _python(requirements: DbtRequirements | None, project_name: str, cache_folder: Path) -> str:
+    """The Python that has the project's dbt."""
+    if requirements is None:
+        return sys.executable
+    try:
+        return str(dbt_python(requirements, cache_folder=cache_folder / "environments"))
+    except SettingsError as error:
+        raise SettingsError(f"project {project_name!r}: {error}") from error
+
+
+def _fingerprint(
+    project: DbtProjectFiles,
+    project_name: str,
+    environment_name: str,
+    schema: str,
+    requirements: DbtRequirements | None,
+) -> str:
     digest = hashlib.sha256()
 
     def add(value: bytes) -> None:
@@ -173,8 +200,11 @@ def _fingerprint(project: DbtProjectFiles, project_name: str, environment_name: 
         digest.update(value)
 
     add(Path(__file__).read_bytes())
-    for package in ("dbt-core", "dbt-redshift", "dbt-adapters"):
-        add(metadata.version(package).encode())
+    if requirements is not None:
+        add(requirements.digest.encode())
+    else:
+        for package in ("dbt-core", "dbt-redshift", "dbt-adapters"):
+            add(metadata.version(package).encode())
     for text in (project_name, environment_name, schema):
         add(text.encode())
     for relative_path in project.relative_paths():
@@ -183,13 +213,15 @@ def _fingerprint(project: DbtProjectFiles, project_name: str, environment_name: 
     return digest.hexdigest()
 
 
-def _parse(project: DbtProjectFiles, project_name: str, environment_name: str, schema: str) -> dict[str, Any]:
+def _parse(
+    project: DbtProjectFiles, project_name: str, environment_name: str, schema: str, python: str
+) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="dbt-parse-") as temporary:
         folder = Path(temporary)
         (folder / "profiles.yml").write_text(json.dumps(_profiles(project.profile, environment_name, schema)))
         result = subprocess.run(
             [
-                *(sys.executable, "-m", "dbt.cli.main", "--no-use-colors", "--no-send-anonymous-usage-stats"),
+                *(python, "-m", "dbt.cli.main", "--no-use-colors", "--no-send-anonymous-usage-stats"),
                 *("--no-version-check", "--quiet", "parse", "--no-partial-parse"),
                 *("--project-dir", str(project.folder), "--profiles-dir", str(folder)),
                 *("--target-path", str(folder / "target"), "--log-path", str(folder / "logs")),

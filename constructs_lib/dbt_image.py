@@ -4,6 +4,7 @@ from aws_cdk import aws_ecr_assets as ecr_assets
 from constructs import Construct
 
 from constructs_lib.dbt_project_files import DbtProjectFiles
+from constructs_lib.dbt_requirements import DbtRequirements
 from constructs_lib.image_context import image_context
 from constructs_lib.openlineage import IMAGE_ARGUMENT
 from constructs_lib.repository import REPOSITORY
@@ -16,10 +17,17 @@ def dbt_image(
     project: DbtProjectFiles,
     platform: ecr_assets.Platform,
     sends_lineage: bool,
+    requirements: DbtRequirements | None = None,
 ) -> ecr_assets.DockerImageAsset:
-    """Define the image that `cdk deploy` builds from the project and pushes under a tag made of its content."""
+    """
+    Define the image that `cdk deploy` builds from the project and pushes under a tag made of its content.
+
+    All layers but the last are the same for all projects with the same `requirements`. Default: the container's own.
+    """
     build_args = {IMAGE_ARGUMENT: "openlineage"} if sends_lineage else None
-    with image_context(container_folder=REPOSITORY / "container", project=project) as context:
+    with image_context(
+        container_folder=REPOSITORY / "container", project=project, requirements=requirements
+    ) as context:
         return ecr_assets.DockerImageAsset(
             scope, construct_id, directory=str(context), platform=platform, build_args=build_args
         )

@@ -9,8 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from constructs_lib.dbt_project_files import DbtProjectFiles
+from constructs_lib.dbt_requirements import DbtRequirements
 
-_CONTAINER_FILES = ("Dockerfile", "requirements.txt", "lineage-requirements.txt")
+_REQUIREMENTS = "requirements.txt"
+_LINEAGE_REQUIREMENTS = "lineage-requirements.txt"
+_CONTAINER_FILES = ("Dockerfile", _REQUIREMENTS, _LINEAGE_REQUIREMENTS)
 _RUNNER_FOLDER = "runner"
 _PROJECT_FOLDER = "project"
 _PERMISSIONS = 0o644
@@ -18,9 +21,13 @@ _NOT_CODE = frozenset({"__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cac
 
 
 @contextmanager
-def image_context(*, container_folder: Path, project: DbtProjectFiles) -> Iterator[Path]:
+def image_context(
+    *, container_folder: Path, project: DbtProjectFiles, requirements: DbtRequirements | None = None
+) -> Iterator[Path]:
     """
     A temporary folder with `Dockerfile`, `requirements.txt`, `runner/` and the dbt project as `project/`.
+
+    `requirements`: what is installed instead of the container's own packages; it then names what sends lineage, too.
 
     Links are replaced by what they point to and permissions are set alike, so that the images of two checkouts of one commit
     are the same. The folder is gone when the context ends: a Docker asset copies it when it is made.
@@ -29,6 +36,9 @@ def image_context(*, container_folder: Path, project: DbtProjectFiles) -> Iterat
         context = Path(temporary)
         for name in _CONTAINER_FILES:
             _copy(container_folder / name, context / name)
+        if requirements is not None:
+            _replace(context / _REQUIREMENTS, requirements.file.read_bytes())
+            _replace(context / _LINEAGE_REQUIREMENTS, b"")
         runner = container_folder / _RUNNER_FOLDER
         for file in sorted(runner.rglob("*")):
             if file.is_file() and not _NOT_CODE.intersection(file.parts) and file.suffix != ".pyc":
@@ -36,6 +46,13 @@ def image_context(*, container_folder: Path, project: DbtProjectFiles) -> Iterat
         for relative_path in project.relative_paths():
             _copy(project.folder / relative_path, context / _PROJECT_FOLDER / relative_path)
         yield context
+
+
+def _replace(file: Path, content: bytes) -> None:
+    # It may be a link to the original.
+    file.unlink()
+    file.write_bytes(content)
+    file.chmod(_PERMISSIONS)
 
 
 def _copy(source: Path, target: Path) -> None:

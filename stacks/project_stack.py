@@ -83,6 +83,7 @@ class ProjectStack(cdk.Stack):
             environment_name=self._settings.name,
             schema=self._project.schema,
             cache_folder=REPOSITORY / ".cache" / "dbt-graph",
+            requirements=self._project.locked_requirements,
         )
 
     def _define_task(self) -> DbtTask:
@@ -97,6 +98,7 @@ class ProjectStack(cdk.Stack):
                 project=self._files,
                 platform=_IMAGE_PLATFORMS[project.cpu_architecture],
                 sends_lineage=project.lineage is not None,
+                requirements=project.locked_requirements,
             ),
             size=project.size,
             cpu_architecture=_CPU_ARCHITECTURES[project.cpu_architecture],

@@ -18,6 +18,7 @@ from croniter import CroniterBadDateError, CroniterError, croniter
 
 from constructs_lib.ci_access import Pipeline
 from constructs_lib.dbt_project_files import DbtProjectFiles
+from constructs_lib.dbt_requirements import DbtRequirements
 from constructs_lib.notifications import Recipient
 from constructs_lib.openlineage import OpenLineage
 from constructs_lib.pages_access import PagesHosting
@@ -231,6 +232,8 @@ class DbtProject:
     `capacity`: "fargate_spot" costs about a third, and a run may be interrupted; it then resumes.
     `has_dashboard`: whether CloudWatch gets a page of this project.
     `lineage`: the OpenLineage server that hears of its runs.
+    `requirements`: the project's own versions of dbt and the adapter, a file with all packages of its image and their hashes,
+    absolute or relative to this repository. Default: container/requirements.txt, and the image's layers are shared.
     """
 
     name: str
@@ -252,6 +255,7 @@ class DbtProject:
     has_dashboard: bool = True
     lineage: OpenLineage | None = None
     warehouse_egress: WarehouseEgress = field(default_factory=WarehouseEgress)
+    requirements: Path | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be deployed; the error names the project."""
@@ -275,6 +279,7 @@ class DbtProject:
                 f"{', '.join(kind.__name__ for kind in get_args(WarehouseCredentials))}, got {self.credentials!r}"
             )
         DbtProjectFiles(self.folder)
+        self._check_requirements()
         _check(
             "schema",
             self.schema,
@@ -308,6 +313,18 @@ class DbtProject:
             )
         if self.lineage is not None and not isinstance(self.lineage, OpenLineage):
             raise SettingsError(f"lineage must be OpenLineage or None, got {self.lineage!r}")
+
+    def _check_requirements(self) -> None:
+        if self.requirements is not None and not isinstance(self.requirements, Path):
+            raise SettingsError(f"requirements must be a Path or None, got {self.requirements!r}")
+        locked = self.locked_requirements
+        if locked is not None and self.lineage is not None:
+            locked.check_lineage()
+
+    @property
+    def locked_requirements(self) -> DbtRequirements | None:
+        """The packages of its image, if it pins its own."""
+        return DbtRequirements((REPOSITORY / self.requirements).resolve()) if self.requirements is not None else None
 
     @property
     def folder(self) -> Path:
