@@ -106,7 +106,7 @@ test: check test-pages test-local-cloud test-faults-short test-airflow test-e2e 
 check: setup lint types unit pages-check ## Lint, types, unit tests, snapshots and pages: a few minutes
 
 .PHONY: lint
-lint: setup ## ruff, hadolint, sqlfluff, yamllint, cfn-lint, Checkov
+lint: setup lint-pipelines ## ruff, hadolint, sqlfluff, yamllint, cfn-lint, Checkov, and the linters of pipelines
 	@$(STEP) "ruff" $(BIN)/ruff check .
 	@$(STEP) "ruff format" $(BIN)/ruff format --check .
 	@$(STEP) "hadolint" $(BIN)/hadolint container/Dockerfile
@@ -115,6 +115,13 @@ lint: setup ## ruff, hadolint, sqlfluff, yamllint, cfn-lint, Checkov
 	@$(STEP) "cfn-lint" $(BIN)/cfn-lint tests/snapshots/*.template.json
 	@$(BIN)/python -m local_cloud venv checkov
 	@$(STEP) "Checkov" .local-cloud/venvs/checkov/bin/checkov --skip-download --quiet --compact --framework cloudformation --directory tests/snapshots
+
+.PHONY: lint-pipelines
+lint-pipelines: setup ## actionlint with shellcheck, zizmor, and the schemas of GitHub's and GitLab's files
+	@$(STEP) "actionlint" $(BIN)/actionlint
+	@$(STEP) "zizmor" $(BIN)/zizmor --offline --quiet .github
+	@$(STEP) "Schema of GitHub workflows" $(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(STEP) "Schema of GitLab pipelines" $(BIN)/check-jsonschema --builtin-schema vendor.gitlab-ci .gitlab-ci.yml
 
 .PHONY: types
 types: setup $(PAGES_ACCESS)/node_modules/.installed ## mypy --strict, and tsc
