@@ -64,6 +64,7 @@ lock: $(VENV)/.installed ## Compile all *requirements.in into locked *requiremen
 	@$(UV) pip compile -q --upgrade --generate-hashes --python-version 3.13 container/lineage-requirements.in -o container/lineage-requirements.txt
 	@for input in local_cloud/*-requirements.in; do \
 	  $(UV) pip compile -q --upgrade --generate-hashes --python-version 3.11 $$input -o $${input%.in}.txt; done
+	@$(MAKE) pin REQUIREMENTS=tests/pinned/dbt-1.10-requirements.in
 
 .PHONY: pin
 pin: setup ## Lock a dbt version of its own for one project: REQUIREMENTS=projects/name/requirements.in
