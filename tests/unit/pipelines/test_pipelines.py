@@ -1,0 +1,202 @@
+"""What a push, a pull request and an approval set going, in GitHub and in GitLab, as runners on this machine do it."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from constructs_lib.repository import REPOSITORY
+from tests.unit.pipelines.runners import GITLAB_FILE, WORKFLOWS, Runners, used_actions, workflow
+
+_MAIN = {"ref": "refs/heads/main"}
+_NO_TOKEN = "| token: none"
+
+# GitHub's command line, which knows the artifact of one commit.
+_GH = """#!/bin/sh
+echo "gh $2" >>"$CALLS"
+case "$2" in *artifact-built) echo 4711 ;; esac
+"""
+
+
+@pytest.fixture
+def runners(tmp_path: Path) -> Runners:
+    """Both runners and a checkout."""
+    runners = Runners(tmp_path, {"gh": _GH})
+    runners.prepare()
+    return runners
+
+
+def _pull_request(repository: str) -> dict[str, object]:
+    change = {"number": 7, "head": {"repo": {"full_name": repository}}, "base": {"sha": "b" * 40}}
+    return {"pull_request": change, "action": "synchronize"}
+
+
+def test_github_merge_is_built_once_and_deployed_everywhere_from_that(runners: Runners) -> None:
+    """Checks and build side by side, then dev, then live, each deploying the one artifact of this run."""
+    ran = runners.github("push", _MAIN)
+
+    assert ran.succeeded, ran.output
+    first, rest = ran.calls[:4], ran.calls[4:]
+    assert sorted(first) == sorted(
+        ["checkout ", "checkout ", f"ci-check | has:  {_NO_TOKEN}", f"ci-build | has:  {_NO_TOKEN}"]
+    )
+    assert rest == [
+        line
+        for environment in ("dev", "live")
+        for line in (
+            f"checkout {runners.commit}",
+            f"download artifact-{runners.commit} of run 1",
+            f"ci-deploy ENV={environment} | has: the artifact {_NO_TOKEN}",
+        )
+    ]
+
+
+@pytest.mark.parametrize("fails", ["ci-check", "ci-build"])
+def test_github_deploys_nothing_that_is_not_checked_and_built(runners: Runners, fails: str) -> None:
+    """Not even to dev."""
+    ran = runners.github("push", _MAIN, fails=fails)
+
+    assert not ran.succeeded
+    assert not [call for call in ran.calls if call.startswith("ci-deploy")]
+
+
+def test_github_deploys_to_live_only_what_dev_took(runners: Runners) -> None:
+    """A deployment that fails ends the pipeline."""
+    ran = runners.github("push", _MAIN, fails="ci-deploy")
+
+    assert not ran.succeeded
+    assert [call.split(" |")[0] for call in ran.calls if call.startswith("ci-deploy")] == ["ci-deploy ENV=dev"]
+
+
+def test_github_pull_request_is_checked_and_says_what_it_changes(runners: Runners) -> None:
+    """The comment is written by a job that has the difference and the base's files, and alone has a token."""
+    ran = runners.github("pull_request", _pull_request("owner/dbt"))
+
+    assert ran.succeeded, ran.output
+    assert f"ci-check | has:  {_NO_TOKEN}" in ran.calls
+    assert f"ci-diff BASE={'b' * 40} | has:  {_NO_TOKEN}" in ran.calls
+    of_the_comment = ran.calls[ran.calls.index(f"checkout {'b' * 40}") :]
+    assert [call for call in of_the_comment if not call.startswith("ci-check")] == [
+        f"checkout {'b' * 40}",
+        "download diff of run ",
+        "ci-comment | has: the difference | token: of-the-job",
+    ]
+
+
+def test_github_pull_request_of_a_fork_gets_no_comment(runners: Runners) -> None:
+    """It may write nothing, and must not fail because of that."""
+    ran = runners.github("pull_request", _pull_request("stranger/dbt"))
+
+    assert ran.succeeded, ran.output
+    assert not [call for call in ran.calls if call.startswith("ci-comment")]
+
+
+def test_github_goes_back_to_an_earlier_commit_by_its_artifact(runners: Runners) -> None:
+    """The run that built it is looked up, and its artifact deployed; nothing is built."""
+    (runners.folder / "store/artifact-built").mkdir(parents=True)
+    (runners.folder / "store/artifact-built/artifact.json").write_text("the earlier artifact\n")
+    ran = runners.github("workflow_dispatch", {"inputs": {"environment": "live", "commit": "built"}})
+
+    assert ran.succeeded, ran.output
+    assert ran.calls == [
+        "gh repos/owner/dbt/actions/artifacts?name=artifact-built",
+        "checkout built",
+        "download artifact-built of run 4711",
+        f"ci-deploy ENV=live | has: the earlier artifact {_NO_TOKEN}",
+    ]
+
+
+def test_github_says_that_an_earlier_commit_has_no_artifact(runners: Runners) -> None:
+    """And deploys nothing."""
+    ran = runners.github("workflow_dispatch", {"inputs": {"environment": "live", "commit": "never"}})
+
+    assert not ran.succeeded
+    assert "no artifact of never: none was built on main, or it is older than 90 days" in ran.output
+    assert len(ran.calls) == 1
+
+
+def test_gitlab_merge_is_built_once_and_deployed_to_dev(runners: Runners) -> None:
+    """Live waits for a person, who then deploys the artifact of the same pipeline."""
+    ran = runners.gitlab(AWS_ID_TOKEN="of-the-job")
+
+    assert ran.succeeded, ran.output
+    assert sorted(ran.calls[:2]) == ["ci-build | has:  | token: of-the-job", "ci-check | has:  | token: of-the-job"]
+    assert ran.calls[2:] == ["ci-deploy ENV=dev | has: the artifact | token: of-the-job"]
+
+    approved = runners.gitlab("live", AWS_ID_TOKEN="of-the-job")
+    assert approved.calls == ["ci-deploy ENV=live | has: the artifact | token: of-the-job"]
+
+
+@pytest.mark.parametrize("fails", ["ci-check", "ci-build"])
+def test_gitlab_deploys_nothing_that_is_not_checked_and_built(runners: Runners, fails: str) -> None:
+    """Not even to dev."""
+    ran = runners.gitlab(fails=fails)
+
+    assert not ran.succeeded
+    assert not [call for call in ran.calls if call.startswith("ci-deploy")]
+
+
+def test_gitlab_merge_request_is_checked_and_says_what_it_changes(runners: Runners) -> None:
+    """Nothing is built and nothing deployed."""
+    ran = runners.gitlab(
+        CI_PIPELINE_SOURCE="merge_request_event", CI_COMMIT_BRANCH="", CI_MERGE_REQUEST_DIFF_BASE_SHA="b" * 40
+    )
+
+    assert ran.succeeded, ran.output
+    assert sorted(ran.calls) == [
+        f"ci-check | has:  {_NO_TOKEN}",
+        f"ci-comment | has: the difference {_NO_TOKEN}",
+        f"ci-diff BASE={'b' * 40} | has:  {_NO_TOKEN}",
+    ]
+
+
+def test_pipelines_call_targets_that_the_makefile_has() -> None:
+    """What they do beside calling them is to hand files on."""
+    text = "".join(file.read_text() for file in [*WORKFLOWS.glob("*.yml"), GITLAB_FILE])
+    called = set(re.findall(r"(?:run:|-) make ([a-z-]+)", text))
+    targets = set(re.findall(r"^([a-z0-9-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+
+    assert called == {"ci-check", "ci-diff", "ci-comment", "ci-build", "ci-deploy"}
+    assert called <= targets
+
+
+def test_actions_are_pinned_to_commits_and_are_githubs_own() -> None:
+    """A tag can be moved to other code, and that code would deploy."""
+    assert used_actions()
+    assert all(re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", used) for used in used_actions())
+
+
+def test_only_jobs_that_deploy_may_have_a_token_of_aws() -> None:
+    """And no workflow gives all of its jobs anything."""
+    may = {
+        (file.name, job_name)
+        for file in WORKFLOWS.glob("*.yml")
+        for job_name, job in workflow(file.name)["jobs"].items()
+        if "id-token" in job["permissions"]
+    }
+    assert may == {
+        ("deploy.yml", "dev"),
+        ("deploy.yml", "live"),
+        ("deploy-environment.yml", "deploy"),
+        ("redeploy.yml", "deploy"),
+    }
+    assert [workflow(file.name)["permissions"] for file in WORKFLOWS.glob("*.yml")] == [{}] * 4
+
+
+def test_deployments_of_an_environment_are_one_at_a_time_and_never_stopped() -> None:
+    """In GitHub by a group of the environment's name, in GitLab by its resource group."""
+    deploy = workflow("deploy-environment.yml")["jobs"]["deploy"]
+    assert deploy["concurrency"] == {"group": "deploy-${{ inputs.environment }}", "cancel-in-progress": False}
+    gitlab = yaml.safe_load(GITLAB_FILE.read_text())
+    assert {name: gitlab[name]["resource_group"] for name in ("dev", "live")} == {"dev": "dev", "live": "live"}
+    assert gitlab[".deploy"]["interruptible"] is False
+
+
+def test_environments_that_can_be_gone_back_in_are_those_that_are_deployed() -> None:
+    """The list of choices is not forgotten when an environment is added."""
+    jobs = workflow("deploy.yml")["jobs"].values()
+    deployed = {job["with"]["environment"] for job in jobs if "with" in job}
+    inputs = workflow("redeploy.yml")[True]["workflow_dispatch"]["inputs"]
+
+    assert set(inputs["environment"]["options"]) == deployed
