@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -116,7 +116,6 @@ def follow(
     arn: str,
     attempt: int,
     view: RunView,
-    sleep: Callable[[float], None] = time.sleep,
 ) -> Ending:
     """
     Show the attempt until it has ended or its container has gone; returns how.
@@ -146,7 +145,7 @@ def follow(
                     view.show(record.attempts[attempt])
                 break
             looks += 1
-            sleep(_SECONDS_BETWEEN_LOOKS)
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
     end = record.end(attempt, within_seconds=SECONDS_FOR_THE_END)
     if end is not None:
         return Ending(exit_code=ExitCode(end["exit_code"]), text=str(end["headline"]))

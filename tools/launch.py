@@ -24,7 +24,6 @@ def start(
     task_definition: str | None = None,
     wait_seconds: float = 0.0,
     say: Callable[[str], None] = print,
-    sleep: Callable[[float], None] = time.sleep,
 ) -> Container:
     """
     Start an attempt of a run, unless another run of the project is at work, which is named, and waited for up to `wait_seconds`.
@@ -36,7 +35,7 @@ def start(
         run_spec_from(("what was asked for", spec))
     except SettingsError as error:
         raise AnalystError(str(error)) from error
-    _wait_until_free(project, wait_seconds=wait_seconds, say=say, sleep=sleep)
+    _wait_until_free(project, wait_seconds=wait_seconds, say=say)
     deployment = project.deployment
     if task_definition is not None:
         revisions, _, _ = deployment.task_definition_arn.rpartition("/")
@@ -68,9 +67,7 @@ def at_work(project: DeployedProject) -> list[Container]:
     return [container for container in project.containers.all() if not container.is_gone]
 
 
-def _wait_until_free(
-    project: DeployedProject, *, wait_seconds: float, say: Callable[[str], None], sleep: Callable[[float], None]
-) -> None:
+def _wait_until_free(project: DeployedProject, *, wait_seconds: float, say: Callable[[str], None]) -> None:
     until = time.monotonic() + wait_seconds
     told = False
     while others := at_work(project):
@@ -83,4 +80,4 @@ def _wait_until_free(
         if not told:
             say(f"waiting until another run is over: {named}")
             told = True
-        sleep(_SECONDS_BETWEEN_LOOKS)
+        time.sleep(_SECONDS_BETWEEN_LOOKS)

@@ -21,6 +21,8 @@ from xml.sax.saxutils import escape
 
 Script = Callable[["FakeContainer"], int | None]
 
+PERSON = "arn:aws:sts::111111111111:assumed-role/analyst/ana"
+
 
 @dataclass
 class FakeContainer:
@@ -270,6 +272,8 @@ class FakeAws:
         if form["Action"] == "Publish":
             self.published.append(form)
             return "<PublishResponse><PublishResult/></PublishResponse>"
+        if form["Action"] == "GetCallerIdentity":
+            return f"<GetCallerIdentityResponse><GetCallerIdentityResult><Arn>{PERSON}</Arn></GetCallerIdentityResult></GetCallerIdentityResponse>"
         self.calls.append(f"AssumeRole {form['RoleArn']}")
         expiry = datetime.fromtimestamp(time.time() + 3600, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         return _ASSUMED.replace("EXPIRY", expiry)
