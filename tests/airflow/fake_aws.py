@@ -163,7 +163,7 @@ class FakeAws:
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     @property
     def endpoint_url(self) -> str:
@@ -283,6 +283,8 @@ class FakeAws:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            # An answer in one piece: of two the second waits for the client's delayed acknowledgement.
+            wbufsize = 65536
 
             def log_message(self, *_: object) -> None:
                 """Say nothing."""
