@@ -96,7 +96,9 @@ class DeployedProject:
         alive = [container for container in self.containers.all() if not container.is_gone and container.record_id]
         if alive:
             return str(alive[0].record_id)
-        begun: list[dict[str, Any]] = (self.json("history/overview.json") or {}).get("begun", [])
+        overview = self.json("history/overview.json") or {}
+        # The last that has ended, and what has begun since.
+        begun: list[dict[str, Any]] = [*filter(None, [overview.get("last")]), *overview.get("begun", [])]
         if not begun:
             raise AnalystError(f"no run of {self.deployment.project} in {self.deployment.environment} is known yet")
         return str(max(begun, key=lambda entry: str(entry["started_at"]))["run_id"])

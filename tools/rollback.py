@@ -1,20 +1,26 @@
 """Goes back to what a project's stack was before its last deployment: `make rollback`. Needs no checkout, no build and no Docker."""
 
+import itertools
 import json
 import re
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import boto3
-from botocore.exceptions import ClientError, WaiterError
+from aws_cdk import region_info
+from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 
 from stacks import names
 from stacks.settings import Environment
+from tools.deployer import bootstrap_name, deployer
 
-_QUALIFIER = "hnb659fds"
+_STATUSES: tuple[Literal["ACTIVE", "INACTIVE"], ...] = ("ACTIVE", "INACTIVE")
+_LONGEST_HISTORY = 100
+"""So many deployments of another image are looked back to."""
 
 
 class RollbackError(Exception):
@@ -31,41 +37,59 @@ class Version:
     template: dict[str, Any]
 
 
+def way_back(deployed: Iterable[str]) -> list[str]:
+    """
+    The image tags that can be gone back to, the current one last, of all that were `deployed`, the oldest first.
+
+    A deployment of one that was there before goes back to it: what came after it is no longer on the way.
+    """
+    way: list[str] = []
+    for tag in deployed:
+        if tag in way:
+            del way[way.index(tag) + 1 :]
+        else:
+            way.append(tag)
+    return way
+
+
 class Rollback:
     """
     The deployed versions of one project's stack.
 
     They are the templates in the bucket of the CDK's bootstrap stack, where `cdk deploy` leaves each with the files that go with
-    it, so that task, roles, alarms and DAG go back together. `session` may assume the CDK's deploy role, as who deploys.
+    it, so that task, roles, alarms and DAG go back together. In which order they were deployed is told by the revisions of the
+    task definition: a template that is deployed again is not uploaded again. `session` may assume the CDK's deploy role, as who
+    deploys.
     """
 
     def __init__(self, session: boto3.Session, environment: Environment, project: str) -> None:
         self._region = environment.region
-        place = f"{environment.account}-{environment.region}"
-        self._bucket = f"cdk-{_QUALIFIER}-assets-{place}"
+        self._bucket = bootstrap_name(environment, "assets")
         self._repository = names.repository(environment.name, project)
+        self._family = names.task_family(environment.name, project)
         self.stack_name = names.project_stack(environment.name, project)
         self._own = session
-        role_name = f"cdk-{_QUALIFIER}-deploy-role-{place}"
-        partition = session.get_partition_for_region(environment.region)
-        given = session.client("sts", region_name=self._region).assume_role(
-            RoleArn=f"arn:{partition}:iam::{environment.account}:role/{role_name}", RoleSessionName="rollback"
-        )["Credentials"]
-        deployer = boto3.Session(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"], self._region)
-        self._s3, self._cloudformation = deployer.client("s3"), deployer.client("cloudformation")
+        by_role = deployer(session, environment)
+        self._s3, self._cloudformation = by_role.client("s3"), by_role.client("cloudformation")
 
     def to_previous(self) -> tuple[Version, Version]:
         """Deploy the version before the one that is deployed; returns both. Raises RollbackError."""
         deployed = self._deployed_template()
-        versions = self._versions(str(deployed["Description"]))
-        now = next((version for version in versions if version.template == deployed), None)
+        # Read one by one, and each once: mostly two are enough.
+        newest_first, again = itertools.tee(self._versions(str(deployed["Description"])))
+        now = next((version for version in newest_first if version.template == deployed), None)
         if now is None:
             raise RollbackError(
                 f"the template of {self.stack_name} is not in bucket {self._bucket}: it was not deployed by the CDK"
             )
-        before = next((version for version in versions if version.image_tag != now.image_tag), None)
+        way = way_back(itertools.chain(self._deployed_tags(), [now.image_tag]))
+        if len(way) < 2:
+            raise RollbackError(f"nothing was deployed before image {now.image_tag}: there is no version to go back to")
+        before = next((version for version in again if version.image_tag == way[-2]), None)
         if before is None:
-            raise RollbackError(f"nothing was deployed before image {now.image_tag}: {self.stack_name} has one version")
+            raise RollbackError(
+                f"the template with image {way[-2]} is no longer in bucket {self._bucket}: deploy its commit"
+            )
         self._check_image(before)
         self._deploy(before)
         return now, before
@@ -77,8 +101,23 @@ class Rollback:
             raise RollbackError(f"{self.stack_name} cannot be read: {error}") from error
         return _parsed(body["TemplateBody"])
 
+    def _deployed_tags(self) -> list[str]:
+        """The image of each revision of the task definition, the oldest first; a replaced one is inactive."""
+        ecs = self._own.client("ecs", region_name=self._region)
+        arns = [
+            arn
+            for status in _STATUSES
+            for page in ecs.get_paginator("list_task_definitions").paginate(familyPrefix=self._family, status=status)
+            for arn in page["taskDefinitionArns"]
+            # It is a prefix of other families, too.
+            if arn.split("/")[-1].rpartition(":")[0] == self._family
+        ]
+        newest = sorted(arns, key=lambda arn: int(arn.rpartition(":")[2]))[-_LONGEST_HISTORY:]
+        definitions = (ecs.describe_task_definition(taskDefinition=arn)["taskDefinition"] for arn in newest)
+        return [definition["containerDefinitions"][0]["image"].rpartition(":")[2] for definition in definitions]
+
     def _versions(self, description: str) -> Iterator[Version]:
-        """The uploaded templates with this description, the newest first; read one by one, because mostly two are enough."""
+        """The uploaded templates with this description, the newest first."""
         pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket)
         found = [
             entry
@@ -102,13 +141,13 @@ class Rollback:
             ) from error
 
     def _deploy(self, version: Version) -> None:
-        # One of its own for each version: a change set that failed keeps its name.
-        change_set = f"rollback-to-{version.key[:32]}"
+        # A change set that failed keeps its name.
+        change_set = f"rollback-to-{version.key[:32]}-{time.time_ns()}"
         parameters = version.template.get("Parameters", {})
         self._cloudformation.create_change_set(
             StackName=self.stack_name,
             ChangeSetName=change_set,
-            TemplateURL=f"https://s3.{self._region}.amazonaws.com/{self._bucket}/{version.key}",
+            TemplateURL=f"https://s3.{self._region}.{_domain_suffix(self._region)}/{self._bucket}/{version.key}",
             Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
             Parameters=[{"ParameterKey": name, "UsePreviousValue": True} for name in parameters],
         )
@@ -124,6 +163,10 @@ class Rollback:
             raise RollbackError(
                 f"{self.stack_name} was not changed, CloudFormation's events say why: {error}"
             ) from error
+
+
+def _domain_suffix(region: str) -> str:
+    return region_info.RegionInfo.get(region).domain_suffix or "amazonaws.com"
 
 
 def _parsed(body: Any) -> dict[str, Any]:  # noqa: ANN401 - text, or what boto3 has parsed already
@@ -153,6 +196,9 @@ def main(arguments: Sequence[str], environments: Sequence[Environment]) -> int:
         now, before = Rollback(boto3.Session(region_name=environment.region), environment, project).to_previous()
     except RollbackError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except (BotoCoreError, ClientError) as error:
+        print(f"error: AWS did not answer as expected: {error}", file=sys.stderr)
         return 1
     print(f"{project} in {name} is back at image {before.image_tag}, deployed {before.uploaded:%Y-%m-%d %H:%M} UTC")
     print(

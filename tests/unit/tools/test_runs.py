@@ -204,9 +204,11 @@ def failed_run(aws: FakeAws) -> str:
     aws.script = red
     command("run")
     run_id = aws.containers[0].environment["RUNNER_RUN_ID"]
-    begun = [{"run_id": "older", "attempt": 1, "started_at": "2026-11-01"}]
-    begun += [{"run_id": run_id, "attempt": 1, "started_at": "2026-11-02"}]
-    aws.put("artifacts", "bookshop/history/overview.json", json.dumps({"begun": begun}).encode())
+    older, last = (
+        {"run_id": name, "attempt": 1, "started_at": day}
+        for name, day in [("older", "2026-11-01"), (run_id, "2026-11-02")]
+    )
+    aws.put("artifacts", "bookshop/history/overview.json", json.dumps({"begun": [older], "last": last}).encode())
     return run_id
 
 
