@@ -4,19 +4,23 @@ One local cloud for all end-to-end tests: emulator, warehouse, Airflow, and the 
 The tests run in the order of their files and lines: each goes on where the one before stopped, as a day in production does.
 """
 
+import contextlib
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+import psycopg2
 import pytest
 
 from local_cloud.cdk_cli import REPOSITORY_ROOT
 from local_cloud.cloud import LocalCloud
 from local_cloud.demo import Choice, DeployedProject, deploy, start_and_deploy
 from local_cloud.progress import Steps
+from local_cloud.redshift_stand_in import RedshiftStandIn
 from local_cloud.run_records import Attempt
 from tests.e2e.alerts import Alerts
 from tests.e2e.grants import Role, deployed_roles
@@ -68,6 +72,29 @@ def wait_for(look: Callable[[], Waited | None], what: str, *, timeout_seconds: f
             return seen
         time.sleep(0.2)
     raise TimeoutError(f"within {timeout_seconds:.0f} s it did not happen that {what}")
+
+
+@contextlib.contextmanager
+def warehouse_that_hangs(warehouse: RedshiftStandIn, released: threading.Event) -> Iterator[None]:
+    """Nobody can make a table or a view until the block ends or the event is set: sources are read, and the build hangs."""
+    locked = threading.Event()
+
+    def hold() -> None:
+        with warehouse._admin_cursor() as cursor:
+            cursor.execute("begin; lock table pg_catalog.pg_class in share mode")
+            locked.set()
+            released.wait()
+            with contextlib.suppress(psycopg2.Error):
+                cursor.execute("rollback")
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert locked.wait(30)
+    try:
+        yield
+    finally:
+        released.set()
+        holder.join()
 
 
 @pytest.fixture(scope="session", autouse=True)

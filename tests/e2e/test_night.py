@@ -4,7 +4,6 @@ Runs without Airflow, and every alarm: each is made to ring as the runbook says,
 The tests are one night: each goes on where the one before stopped.
 """
 
-import contextlib
 import json
 import threading
 import time
@@ -12,13 +11,12 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import psycopg2
 import pytest
 
 from local_cloud.run_records import Attempt, RunRecords
 from tests.e2e.alerts import Alerts
 from tests.e2e.auditor import Auditor, Client, answer
-from tests.e2e.conftest import Story, wait_for
+from tests.e2e.conftest import Story, wait_for, warehouse_that_hangs
 from tests.e2e.grants import decisions, deployed_roles, unused
 from tests.e2e.night_app import NAME
 
@@ -141,35 +139,11 @@ def night(story: Story) -> Iterator[Night]:
         deployed.cdk.run("destroy", f"{NAME}/**", "--force")
 
 
-@contextlib.contextmanager
-def warehouse_that_hangs(night: Night, released: threading.Event) -> Iterator[None]:
-    """Nobody can make a table or a view until the block ends or the event is set: sources are read, and the build hangs."""
-    warehouse = night.cloud.warehouse
-    locked = threading.Event()
-
-    def hold() -> None:
-        with warehouse._admin_cursor() as cursor:
-            cursor.execute("begin; lock table pg_catalog.pg_class in share mode")
-            locked.set()
-            released.wait()
-            with contextlib.suppress(psycopg2.Error):
-                cursor.execute("rollback")
-
-    holder = threading.Thread(target=hold)
-    holder.start()
-    assert locked.wait(30)
-    try:
-        yield
-    finally:
-        released.set()
-        holder.join()
-
-
 @pytest.fixture(scope="module")
 def hanging_run(night: Night) -> Iterator[Attempt]:
     """A run that Scheduler started, which hangs, with old sources, and a second container that a person started beside it."""
     night.cloud.warehouse.run_sql("update raw_bookshop.reviews set loaded_at = loaded_at - interval '30 days'")
-    with warehouse_that_hangs(night, night.is_over):
+    with warehouse_that_hangs(night.cloud.warehouse, night.is_over):
         night.fire("Starts the run")
         attempt = wait_for(night.begun, "a scheduled run begins", timeout_seconds=_SECONDS_TO_RUN)
         # Before the run is due: whoever started a container since, it would be one.

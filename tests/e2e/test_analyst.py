@@ -1,0 +1,219 @@
+"""
+The analyst's day: runs are started, followed, stopped and repeated from a terminal, with a person's own login.
+
+That login has the permissions of docs/analyst.md and no others, and every command is the Makefile's.
+"""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from local_cloud.cdk_cli import REPOSITORY_ROOT
+from local_cloud.run_records import Attempt
+from tests.e2e.conftest import Story, wait_for, warehouse_that_hangs
+
+_ROLE = "analyst"
+_MODEL = "stg_bookshop__customers"
+
+
+class Analyst:
+    """A person at a terminal of this repository, logged in as the role that the settings name."""
+
+    def __init__(self, story: Story) -> None:
+        self.story = story
+        iam = story.cloud.account.client("iam")
+        account = story.choice.settings.account
+        trust = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": f"arn:aws:iam::{account}:root"}}
+        iam.create_role(
+            RoleName=_ROLE, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+        )
+        (policy,) = re.findall(
+            r"```json\n(.*?)```", (REPOSITORY_ROOT / "docs/analyst.md").read_text(encoding="utf-8"), re.DOTALL
+        )
+        iam.put_role_policy(RoleName=_ROLE, PolicyName="of-the-docs", PolicyDocument=policy)
+        given = story.cloud.account.client("sts").assume_role(
+            RoleArn=f"arn:aws:iam::{account}:role/{_ROLE}", RoleSessionName="ana"
+        )["Credentials"]
+        self._environment = {
+            **story.cloud.client_environment(),
+            "AWS_ACCESS_KEY_ID": given["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": given["SecretAccessKey"],
+            "AWS_SESSION_TOKEN": given["SessionToken"],
+        }
+
+    def start(self, target: str, **variables: object) -> subprocess.Popen[str]:
+        """Begin a command about the sample project in the deployed environment."""
+        named = {"ENV": self.story.choice.settings.environment, "PROJECT": self.story.choice.settings.project}
+        return subprocess.Popen(
+            # In the background of a shell Ctrl-C would be ignored.
+            [
+                "env",
+                "--default-signal=INT",
+                "make",
+                target,
+                *(f"{name}={value}" for name, value in {**named, **variables}.items()),
+            ],
+            cwd=REPOSITORY_ROOT,
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def make(self, target: str, **variables: object) -> tuple[int, str]:
+        """The command's exit code and what it wrote."""
+        return ended(self.start(target, **variables))
+
+    def last_attempt(self, output: str) -> Attempt:
+        """The last attempt of the run that a command says it has started or repeated."""
+        (run_id, *_) = re.findall(r"^run (\S+), container", output, re.MULTILINE)
+        attempt = self.story.deployed.records.attempt(run_id)
+        assert attempt is not None
+        assert attempt.end is not None
+        return attempt
+
+
+def ended(command: subprocess.Popen[str]) -> tuple[int, str]:
+    """Its exit code, which make only writes, and its output."""
+    output, _ = command.communicate(timeout=600)
+    told = re.search(r"^make: \*\*\* .* Error (\d+)$", output, re.MULTILINE)
+    return (int(told[1]) if told else command.returncode), output
+
+
+@pytest.fixture(scope="module")
+def analyst(story: Story) -> Iterator[Analyst]:
+    """A person with the permissions of the docs; alerts of what fails here are not left for others."""
+    yield Analyst(story)
+    story.alerts()
+
+
+@pytest.fixture(scope="module")
+def green_run(analyst: Analyst) -> str:
+    """What `make run` wrote about a run of all models."""
+    code, output = analyst.make("run")
+    assert code == 0, output
+    return output
+
+
+def test_run_is_followed_model_by_model_to_its_end(analyst: Analyst, green_run: str) -> None:
+    """A line for each model that the record has, its headline, and exit code 0."""
+    attempt = analyst.last_attempt(green_run)
+    assert attempt.end is not None
+    models = {name for name in attempt.end["nodes"] if name.startswith("model.")}
+
+    assert models
+    assert {name for name in models if not re.search(rf"success  model +{name.split('.')[2]}  ", green_run)} == set()
+    assert attempt.end["headline"] in green_run
+    assert attempt.start["launched_by"] == {"kind": "person", "name": "assumed-role/analyst/ana"}
+    assert attempt.start["task_definition"] in analyst.story.deployed.deployment["task_definition_arn"]
+
+
+def test_log_and_report_of_the_last_run(analyst: Analyst, green_run: str, tmp_path: Path) -> None:
+    """By one command each, without looking for its id."""
+    assert green_run
+    logged, log = analyst.make("logs")
+    reported, said = analyst.make("report", TO=tmp_path / "report.html")
+
+    assert (logged, reported) == (0, 0), log + said
+    assert "step build starts" in log
+    assert b"<html" in (tmp_path / "report.html").read_bytes()
+
+
+def test_one_failed_model_is_run_again_by_one_command(analyst: Analyst) -> None:
+    """
+    A hotfix: a source has lost a column, is mended, and the model is built with what depends on it.
+
+    In the failed run's own record, on its code; what it had done is not repeated.
+    """
+    warehouse = analyst.story.cloud.warehouse
+    warehouse.run_sql("alter table raw_bookshop.customers rename column email to e_mail")
+    try:
+        failed, output = analyst.make("run", SELECT=f"{_MODEL}+ stg_bookshop__orders")
+    finally:
+        warehouse.run_sql("alter table raw_bookshop.customers rename column e_mail to email")
+    first = analyst.last_attempt(output)
+    code, again = analyst.make("retry", MODEL=_MODEL)
+    second = analyst.last_attempt(again)
+    assert first.end is not None
+    assert second.end is not None
+
+    assert failed == 1, output
+    assert re.search(rf'error +model +{_MODEL} .*\n.*\n? *column "email" does not exist', output), output
+    assert code == 0, again
+    assert (first.start["run_id"], 2) == (second.start["run_id"], second.start["attempt"])
+    assert first.start["task_definition"] == second.start["task_definition"]
+    assert second.end["nodes"][f"model.bookshop.{_MODEL}"]["status"] == "success"
+    assert "model.bookshop.stg_bookshop__orders" not in second.end["nodes"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hung:
+    """What is written about a run that hangs: a second one, the one who leaves it, and its stop; each with its exit code."""
+
+    run_id: str
+    second: tuple[int, str]
+    left: tuple[int, str]
+    stop: tuple[int, str]
+
+
+@pytest.fixture(scope="module")
+def hung(analyst: Analyst, green_run: str) -> Hung:
+    """A run that hangs in the warehouse, and what one does about it."""
+    assert green_run
+    story = analyst.story
+    with warehouse_that_hangs(story.cloud.warehouse, threading.Event()):
+        running = analyst.start("run", SELECT=_MODEL)
+        run_id = wait_for(lambda: _started(running), "the run is started", timeout_seconds=60)
+        wait_for(lambda: _is_building(story, run_id), "a model of the run begins", timeout_seconds=120)
+        second = analyst.make("run")
+        os.killpg(running.pid, signal.SIGINT)
+        return Hung(run_id=run_id, second=second, left=ended(running), stop=analyst.make("stop"))
+
+
+def _started(command: subprocess.Popen[str]) -> str | None:
+    """The id of the run that the next line of a command names."""
+    output: IO[str] | None = command.stdout
+    assert output is not None
+    told = re.match(r"run (\S+), container", output.readline())
+    return told[1] if told else None
+
+
+def _is_building(story: Story, run_id: str) -> bool:
+    attempt = story.deployed.records.attempt(run_id)
+    return attempt is not None and any(event["type"] == "node_started" for event in attempt.events)
+
+
+def test_second_run_is_refused_while_one_is_at_work(hung: Hung) -> None:
+    """It names the one that is; an exit code of its own says that nothing was started."""
+    code, output = hung.second
+
+    assert (code, f"another run of bookshop is at work: {hung.run_id}" in output) == (3, True), output
+
+
+def test_ctrl_c_leaves_the_run_at_work(hung: Hung) -> None:
+    """The one who looked leaves and hears how to stop it; it was still there to be stopped."""
+    code, output = hung.left
+
+    assert (code, f"make stop ENV=local PROJECT=bookshop RUN={hung.run_id}" in output) == (130, True), output
+
+
+def test_stop_ends_the_run_in_order(analyst: Analyst, hung: Hung) -> None:
+    """The container completes its record, and what was at work is not called failed."""
+    code, output = hung.stop
+    attempt = analyst.story.deployed.records.attempt(hung.run_id)
+
+    assert (code, f"stopping {hung.run_id}" in output) == (0, True), output
+    assert attempt is not None
+    assert attempt.end is not None
+    assert attempt.end["outcome"] == "interrupted"
+    assert attempt.end["headline"] in output
