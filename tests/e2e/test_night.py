@@ -235,7 +235,7 @@ def resumed_run(night: Night, hanging_run: Attempt) -> Attempt:
     """A run whose container is killed in the middle, as an interruption of Fargate Spot does that comes too fast."""
     night.is_over.set()
     released = threading.Event()
-    with warehouse_that_hangs(night, released):
+    with warehouse_that_hangs(night.cloud.warehouse, released):
         first = hanging_run.prefix
         night.fire("Starts the run")
 
