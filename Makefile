@@ -112,6 +112,7 @@ lint: setup lint-pipelines ## ruff, hadolint, sqlfluff, yamllint, cfn-lint, Chec
 	@$(STEP) "ruff format" $(BIN)/ruff format --check .
 	@$(STEP) "hadolint" $(BIN)/hadolint container/Dockerfile
 	@$(STEP) "sqlfluff" $(BIN)/sqlfluff lint --disable-progress-bar projects
+	@$(STEP) "dbt projects: descriptions, keys, names, sources" $(BIN)/python -m tools.check_projects
 	@$(STEP) "yamllint" $(BIN)/yamllint --strict .
 	@$(STEP) "cfn-lint" $(BIN)/cfn-lint tests/snapshots/*.template.json
 	@$(BIN)/python -m local_cloud venv checkov
@@ -276,6 +277,16 @@ logs: setup ## Show the log of a run, the last if none is named: ENV=dev PROJECT
 .PHONY: report
 report: setup ## Show the report of a run, the last if none is named: ENV=dev PROJECT=bookshop RUN=id TO=file
 	@$(RUNS) report $(NAMES) $(if $(RUN),--run '$(RUN)') $(if $(TO),--to '$(TO)')
+
+.PHONY: dbt
+dbt: setup ## dbt on this machine, in a schema of your own: ARGS="build -s +dim_customers" ENV=dev PROJECT=bookshop SANDBOX=name OFFLINE=1 RAW_SQL=file
+	@test -n '$(ARGS)' || { echo 'say what dbt shall do: make dbt ARGS="build -s +dim_customers"'; exit 2; }
+	@PYTHONPATH=container:dags $(BIN)/python -m tools.sandbox --environment '$(ENV)' --project '$(PROJECT)' --user '$(SANDBOX)' \
+	  $(if $(OFFLINE),--offline) --raw-sql '$(RAW_SQL)' -- '$(ARGS)'
+
+.PHONY: credentials
+credentials: setup ## Keep your own login to a warehouse in a file that git ignores, for make dbt: ENV=dev
+	@PYTHONPATH=container $(BIN)/python -m tools.my_credentials '$(ENV)'
 
 # ---- the rest of the infrastructure ----------------------------------------------------------------------------------
 

@@ -45,13 +45,12 @@ def dbt_graph(
             f"project {project_name!r}: {' and '.join(missing)} asks for packages that are not installed in "
             f"{project.packages_folder}; run: dbt deps --project-dir {project.folder}"
         )
-    fingerprint = _fingerprint(project, project_name, environment_name, schema, requirements)
-    cached = cache_folder / f"{fingerprint}.json"
+    cached = cache_folder / f"{fingerprint(project, project_name, environment_name, schema, requirements)}.json"
     if cached.is_file():
         graph: dict[str, Any] = json.loads(cached.read_text(encoding="utf-8"))
         return graph
-    manifest = _parse(
-        project, project_name, environment_name, schema, _python(requirements, project_name, cache_folder)
+    manifest = dbt_manifest(
+        project, project_name, environment_name, schema, dbt_python_of(requirements, project_name, cache_folder)
     )
     graph = graph_of_manifest(manifest, project_name=project_name)
     if not any(node["resource_type"] in _GRAPH_TYPES for node in graph["nodes"]):
@@ -176,8 +175,8 @@ def _real_parents_of_test(test: Mapping[str, Any], manifest: Mapping[str, Any], 
     return parents
 
 
-def _python(requirements: DbtRequirements | None, project_name: str, cache_folder: Path) -> str:
-    """The Python that has the project's dbt."""
+def dbt_python_of(requirements: DbtRequirements | None, project_name: str, cache_folder: Path) -> str:
+    """The Python that has the project's dbt. Raises `SettingsError` if it cannot be installed."""
     if requirements is None:
         return sys.executable
     try:
@@ -186,13 +185,14 @@ def _python(requirements: DbtRequirements | None, project_name: str, cache_folde
         raise SettingsError(f"project {project_name!r}: {error}") from error
 
 
-def _fingerprint(
+def fingerprint(
     project: DbtProjectFiles,
     project_name: str,
     environment_name: str,
     schema: str,
     requirements: DbtRequirements | None,
 ) -> str:
+    """The same as long as dbt reads the same in the project."""
     digest = hashlib.sha256()
 
     def add(value: bytes) -> None:
@@ -213,9 +213,14 @@ def _fingerprint(
     return digest.hexdigest()
 
 
-def _parse(
+def dbt_manifest(
     project: DbtProjectFiles, project_name: str, environment_name: str, schema: str, python: str
 ) -> dict[str, Any]:
+    """
+    What dbt reads in the project (`manifest.json`), without a warehouse; `python` has the dbt that reads it.
+
+    Raises `SettingsError` in dbt's words if it cannot.
+    """
     with tempfile.TemporaryDirectory(prefix="dbt-parse-") as temporary:
         folder = Path(temporary)
         (folder / "profiles.yml").write_text(json.dumps(_profiles(project.profile, environment_name, schema)))

@@ -128,7 +128,7 @@ def test_same_content_is_parsed_once(
         parses.append("parse")
         return {}
 
-    monkeypatch.setattr(module, "_parse", parse)
+    monkeypatch.setattr(module, "dbt_manifest", parse)
 
     assert first == graph_of(folder)
     assert parses == []
