@@ -138,7 +138,7 @@ def test_one_failed_model_is_run_again_by_one_command(analyst: Analyst) -> None:
     warehouse = analyst.story.cloud.warehouse
     warehouse.run_sql("alter table raw_bookshop.customers rename column email to e_mail")
     try:
-        failed, output = analyst.make("run", SELECT=f"{_MODEL}+ stg_bookshop__orders")
+        failed, output = analyst.make("run", SELECT=f"{_MODEL}+ book_categories")
     finally:
         warehouse.run_sql("alter table raw_bookshop.customers rename column e_mail to email")
     first = analyst.last_attempt(output)
@@ -153,7 +153,8 @@ def test_one_failed_model_is_run_again_by_one_command(analyst: Analyst) -> None:
     assert (first.start["run_id"], 2) == (second.start["run_id"], second.start["attempt"])
     assert first.start["task_definition"] == second.start["task_definition"]
     assert second.end["nodes"][f"model.bookshop.{_MODEL}"]["status"] == "success"
-    assert "model.bookshop.stg_bookshop__orders" not in second.end["nodes"]
+    assert "seed.bookshop.book_categories" in first.end["nodes"]
+    assert "seed.bookshop.book_categories" not in second.end["nodes"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

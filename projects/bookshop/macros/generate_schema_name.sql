@@ -2,7 +2,8 @@
     Where a node is built. The environment variable DBT_ENVIRONMENT names the environment and has to equal the profile's target;
     everything else stops at once, so nothing is ever built "somewhere".
 
-    - sandbox: an analyst's own schema <schema>_sandbox_<DBT_SANDBOX_USER>, for every node
+    - sandbox: an analyst's own schema, for every node: dbt_<DBT_SANDBOX_USER>, which `make dbt` gives, or
+      <schema>_sandbox_<DBT_SANDBOX_USER>
     - any other environment is a deployed one: <schema>, or <schema>_<custom schema>
 
     A new environment needs no change here: the profile that has its target is the list.
@@ -10,7 +11,12 @@
 {% macro generate_schema_name(custom_schema_name, node) -%}
     {%- set environment = checked_environment() -%}
     {%- if environment == "sandbox" -%}
-        {{- target.schema }}_sandbox_{{ checked_sandbox_user() -}}
+        {%- set user = checked_sandbox_user() -%}
+        {%- if target.schema == "dbt_" ~ user -%}
+            {{- target.schema -}}
+        {%- else -%}
+            {{- target.schema }}_sandbox_{{ user -}}
+        {%- endif -%}
     {%- elif custom_schema_name is none -%}
         {{- target.schema -}}
     {%- else -%}

@@ -35,7 +35,13 @@ def small_project(tmp_path: Path) -> Path:
 
 
 def _parse(
-    project: Path, folder: Path, environment: Mapping[str, str], *options: str, target: str, targets: tuple[str, ...]
+    project: Path,
+    folder: Path,
+    environment: Mapping[str, str],
+    *options: str,
+    target: str,
+    targets: tuple[str, ...],
+    schema: str = SCHEMA,
 ) -> dbtRunnerResult:
     """Parse with a profile that holds `targets`; no server listens at its address."""
     profiles = folder / "profiles"
@@ -47,7 +53,7 @@ def _parse(
         "user": "dbt",
         "password": "unused",
         "dbname": "warehouse",
-        "schema": SCHEMA,
+        "schema": schema,
     }
     (profiles / "profiles.yml").write_text(
         yaml.safe_dump({"bookshop": {"target": targets[0], "outputs": dict.fromkeys(targets, connection)}})
@@ -91,6 +97,19 @@ def test_the_sandbox_builds_into_the_schema_of_its_user_only(small_project: Path
         targets=("sandbox",),
     )
     assert set(_schemas(result).values()) == {"analytics_sandbox_anna_b2"}
+
+
+def test_the_sandbox_of_make_dbt_is_one_schema(small_project: Path, tmp_path: Path) -> None:
+    """A target's schema that has its user's name already is taken as it is."""
+    result = _parse(
+        small_project,
+        tmp_path,
+        {"DBT_ENVIRONMENT": "sandbox", "DBT_SANDBOX_USER": "anna_b2"},
+        target="sandbox",
+        targets=("sandbox",),
+        schema="dbt_anna_b2",
+    )
+    assert set(_schemas(result).values()) == {"dbt_anna_b2"}
 
 
 @pytest.mark.parametrize(
