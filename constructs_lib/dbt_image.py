@@ -15,6 +15,7 @@ def dbt_image(
     construct_id: str,
     *,
     project: DbtProjectFiles,
+    project_name: str,
     platform: ecr_assets.Platform,
     sends_lineage: bool,
     requirements: DbtRequirements | None = None,
@@ -22,12 +23,18 @@ def dbt_image(
     """
     Define the image that `cdk deploy` builds from the project and pushes under a tag made of its content.
 
-    All layers but the last are the same for all projects with the same `requirements`. Default: the container's own.
+    Two projects never have one tag, even if they are the same files: the CDK CLI builds what has one hash once, and pushes it
+    into the first registry only. All layers but the last are the same for all projects with the same `requirements`. Default: the container's own.
     """
     build_args = {IMAGE_ARGUMENT: "openlineage"} if sends_lineage else None
     with image_context(
         container_folder=REPOSITORY / "container", project=project, requirements=requirements
     ) as context:
         return ecr_assets.DockerImageAsset(
-            scope, construct_id, directory=str(context), platform=platform, build_args=build_args
+            scope,
+            construct_id,
+            directory=str(context),
+            extra_hash=project_name,
+            platform=platform,
+            build_args=build_args,
         )

@@ -96,6 +96,7 @@ class ProjectStack(cdk.Stack):
                 self,
                 "Image",
                 project=self._files,
+                project_name=project.name,
                 platform=_IMAGE_PLATFORMS[project.cpu_architecture],
                 sends_lineage=project.lineage is not None,
                 requirements=project.locked_requirements,

@@ -95,9 +95,11 @@ def test_names_and_versions_are_read_as_pip_reads_them(tmp_path: Path) -> None:
     """Comments, continued lines, markers and ways to spell a name."""
     locked = DbtRequirements(_file(tmp_path, _LOCKED))
 
-    assert {
-        name: str(version) for name, version in locked.versions.items()
-    } == {"boto3": "1.43.1", "dbt-core": "1.10.23", "dbt-redshift": "1.10.2"}
+    assert {name: str(version) for name, version in locked.versions.items()} == {
+        "boto3": "1.43.1",
+        "dbt-core": "1.10.23",
+        "dbt-redshift": "1.10.2",
+    }
 
 
 @pytest.mark.parametrize(
@@ -224,6 +226,7 @@ def test_another_pin_is_another_image(tiny_project: Path, tmp_path: Path) -> Non
             cdk.Stack(cdk.App(), "Test"),
             "Image",
             project=DbtProjectFiles(tiny_project),
+            project_name="tiny",
             platform=ecr_assets.Platform.LINUX_AMD64,
             sends_lineage=False,
             requirements=None if text is None else DbtRequirements(_file(tmp_path, text)),

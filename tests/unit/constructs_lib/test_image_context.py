@@ -53,12 +53,13 @@ def test_links_are_files_and_permissions_are_alike(tiny_project: Path) -> None:
         assert {0o644} == {model.stat().st_mode & 0o777 for model in models}
 
 
-def _tag(project: Path, *, sends_lineage: bool = False) -> str:
+def _tag(project: Path, *, project_name: str = "tiny", sends_lineage: bool = False) -> str:
     stack = cdk.Stack(cdk.App(), "Test")
     image = dbt_image(
         stack,
         "Image",
         project=DbtProjectFiles(project),
+        project_name=project_name,
         platform=ecr_assets.Platform.LINUX_AMD64,
         sends_lineage=sends_lineage,
     )
@@ -85,3 +86,8 @@ def test_changed_model_gives_another_image(write_project: WriteProject) -> None:
 def test_an_image_that_sends_lineage_is_another(tiny_project: Path) -> None:
     """It has packages that the others need not pull."""
     assert _tag(tiny_project) != _tag(tiny_project, sends_lineage=True)
+
+
+def test_two_projects_of_the_same_files_have_images_of_their_own(tiny_project: Path) -> None:
+    """One dbt project may be deployed twice, for two schemas; the CDK CLI pushes what has one hash into one registry only."""
+    assert _tag(tiny_project) != _tag(tiny_project, project_name="other")
