@@ -98,6 +98,10 @@ def check_relations(manifest: Any, *, schema: str, database: str) -> None:  # no
 def check_arguments(arguments: Sequence[str]) -> None:
     """Raise AnalystError for a command that may write anywhere, and for options that lead out of the sandbox."""
     command = next((argument for argument in arguments if not argument.startswith("-")), "")
+    if command in _COMMANDS and command != arguments[0]:
+        raise AnalystError(
+            f"ARGS must begin with the command {command!r}: options that dbt takes before a command it takes after it, too"
+        )
     if command not in _COMMANDS:
         raise AnalystError(f"ARGS must begin with one of {', '.join(sorted(_COMMANDS))}, got {command!r}")
     for argument in arguments:
