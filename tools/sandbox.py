@@ -22,6 +22,7 @@ from local_cloud.redshift_stand_in import RedshiftStandIn
 from runner.credentials import Warehouse, credentials_source
 from runner.outcome import SettingsError
 from runner.profile import PROFILE_NAME, profile_environment, write_profile
+from runner.trial import OutsideError, check_relations
 from stacks.settings import Environment
 from tools import my_credentials
 from tools.deployed import AnalystError, Chosen, DeployedProject, choose
@@ -79,22 +80,6 @@ def check_schema(schema: str, environments: Sequence[Environment]) -> None:
                 )
 
 
-def check_relations(manifest: Any, *, schema: str, database: str) -> None:  # noqa: ANN401 - dbt's own class, of no stable place
-    """Raise AnalystError for a node that dbt would build or store outside of the sandbox; nothing has been touched yet."""
-    for node in manifest.nodes.values():
-        if node.resource_type not in {"model", "seed", "snapshot", "test"} or getattr(
-            node, "is_ephemeral_model", False
-        ):
-            continue
-        # A view that is only read is none of ours, but no node of dbt's is that: each of these it may make or replace.
-        is_inside = f"{node.schema}_".lower().startswith(f"{schema}_")
-        if not is_inside or (node.database or database).lower() != database.lower():
-            raise AnalystError(
-                f"{node.unique_id} would be built in {node.database}.{node.schema}, outside of the sandbox {schema!r}: "
-                f"let generate_schema_name, or its config, follow target.schema where target.name is {TARGET!r}"
-            )
-
-
 def check_arguments(arguments: Sequence[str]) -> None:
     """Raise AnalystError for a command that may write anywhere, and for options that lead out of the sandbox."""
     command = next((argument for argument in arguments if not argument.startswith("-")), "")
@@ -142,7 +127,10 @@ class Sandbox:
         manifest = parsed.result
         if not isinstance(manifest, Manifest):
             return _exit_code(parsed)
-        check_relations(manifest, schema=self.schema, database=self.warehouse.database)
+        try:
+            check_relations(manifest, schema=self.schema, database=self.warehouse.database)
+        except OutsideError as error:
+            raise AnalystError(f"{error}; the sandbox's target.name is {TARGET!r}") from error
         known = cli.commands[command]
         takes = {parameter.name for parameter in known.params}
         if state is not None and {"defer", "state"} <= takes:

@@ -23,7 +23,7 @@ from runner.endings import Endings
 from runner.events import EventReader
 from runner.fingerprint import code_fingerprint, combined
 from runner.headline import headline
-from runner.history import History, run_entry
+from runner.history import History, Past, run_entry
 from runner.lineage import Lineage
 from runner.log import SCRUBBER
 from runner.metrics import metric_lines, write_metrics
@@ -40,6 +40,7 @@ from runner.resume import Resume, next_attempt, read_resume
 from runner.run_spec import Policy, RunSpec, run_spec_from
 from runner.settings import Settings
 from runner.store import ALWAYS_CHECK, AlreadyExists, Store, Upload
+from runner.trial import check_relations, drop_schemas, settings_of
 
 _LOG = logging.getLogger("runner")
 _SECONDS_FOR_THE_END = 60.0
@@ -71,6 +72,7 @@ class Run:
         self._spec = RunSpec()
         self._resume = Resume()
         deployment = settings.deployment
+        self._deployed_schema = deployment.schema
         self._lineage = deployment.lineage and Lineage(
             deployment.lineage, environment=deployment.environment, project=deployment.project
         )
@@ -107,6 +109,10 @@ class Run:
             (settings.spec_uri or "RUNNER_SPEC", self._launched_spec()),
         )
         self._endings.set_deadline(self._spec.deadline_seconds)
+        if self._spec.trial is not None:
+            self._settings = settings = settings_of(settings, self._spec.trial, self._store)
+            deployment = settings.deployment
+            self._lineage = None
         fingerprint = code_fingerprint(settings.project_folder)
         resume_key = combined(
             fingerprint,
@@ -133,8 +139,9 @@ class Run:
                     ) from error
                 continue
             self._record, self._ledger = record, NodeLedger(record)
-            self._history = History(self._store, start=self._start)
-            self._history.begin()
+            if self._spec.trial is None:
+                self._history = History(self._store, start=self._start)
+                self._history.begin()
             self._say_how_it_resumes()
             return
         raise SettingsError(f"no free attempt number was found for run {settings.run_id!r}")
@@ -172,11 +179,19 @@ class Run:
         self._endings.cancel_queries = session.cancel_queries
         if spec.defer_state is not None:
             session.defer_to(self._deferred_state(spec.defer_state))
+        if spec.trial is not None:
+            # What an earlier push of the pull request has built, and is not changed any more, must not be read.
+            os.environ["DBT_FAVOR_STATE"] = "true"
         began = time.monotonic()
         with self._endings.interruptible():
             session.parse()
             if self._resume.left_sessions:
                 session.end_left_sessions(self._resume.left_sessions)
+            if spec.trial is not None:
+                check_relations(session.manifest, schema=deployment.schema, database=warehouse.database)
+                drop_schemas(self._deployed_schema, spec.trial.drop)
+                if spec.trial.project_archive is None:
+                    return
         cache.keep()
         _LOG.info("the project is parsed", extra={"seconds": round(time.monotonic() - began, 3), "cached": cache.found})
         self._pipeline = Pipeline(
@@ -261,11 +276,12 @@ class Run:
             within_seconds=max(1.0, (until - time.monotonic()) / 2),
         )
         published = f"{deployment.project}/{docs_prefix}" if docs_are_there else None
-        error = switch_latest(
-            self._store, run_id=record.run_id, attempt=record.attempt, outcome=outcome.value, docs_prefix=published
-        )
-        if error:
-            _LOG.error("latest.json still points to an earlier run: %s", error)
+        if self._spec.trial is None:
+            error = switch_latest(
+                self._store, run_id=record.run_id, attempt=record.attempt, outcome=outcome.value, docs_prefix=published
+            )
+            if error:
+                _LOG.error("latest.json still points to an earlier run: %s", error)
         ending = {"outcome": outcome.value, "exit_code": int(exit_code), "headline": told}
         record.event("run_finished", **ending)
         record.end(
@@ -284,18 +300,19 @@ class Run:
             },
             within_seconds=max(1.0, until - time.monotonic()),
         )
-        write_metrics(
-            metric_lines(
-                environment=deployment.environment,
-                project=deployment.project,
-                run_id=record.run_id,
-                attempt=record.attempt,
-                outcome=outcome.value,
-                seconds=took,
-                endings=endings,
-                ledger=ledger,
+        if self._spec.trial is None:
+            write_metrics(
+                metric_lines(
+                    environment=deployment.environment,
+                    project=deployment.project,
+                    run_id=record.run_id,
+                    attempt=record.attempt,
+                    outcome=outcome.value,
+                    seconds=took,
+                    endings=endings,
+                    ledger=ledger,
+                )
             )
-        )
         _LOG.log(
             level, "%s", told, extra={**ending, "seconds": round(took, 3), "record": self._store.uri(record.folder)}
         )
@@ -327,8 +344,7 @@ class Run:
         within_seconds: float,
     ) -> list[Upload]:
         """Return the report and the history, which the report compares this run with; none of it may cost the record its end."""
-        assert self._history is not None  # noqa: S101 - set with the record
-        past = self._history.read(within_seconds=within_seconds)
+        past = self._history.read(within_seconds=within_seconds) if self._history else Past()
         manifest = self._session.manifest if self._session else None
         results, endings = ledger.results(), self._pipeline.endings if self._pipeline else []
         data = page_data(
@@ -356,8 +372,11 @@ class Run:
             counts=ledger.counts(),
             has_docs=docs_prefix is not None,
         )
+        report = Upload(key=f"{record.folder}report.html", source=report_page(data), cache_control=ALWAYS_CHECK)
+        if self._history is None:
+            return [report]
         return [
-            Upload(key=f"{record.folder}report.html", source=report_page(data), cache_control=ALWAYS_CHECK),
+            report,
             *self._history.uploads(past, run=entry, results=results, docs_prefix=docs_prefix, manifest=manifest),
         ]
 

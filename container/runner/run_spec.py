@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -40,6 +41,25 @@ class Step:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Trial:
+    """
+    A run that tries a pull request's project in schemas of its own and leaves the deployed ones alone.
+
+    `schema_suffix`: `pr_17` builds in `<schema>_pr_17` and those that the project makes of it.
+    `project_archive`: `s3://bucket/project/….tar.gz` with the project that is run instead of the image's; without one nothing is built.
+    `drop`: the suffixes whose schemas are dropped before anything is built.
+    """
+
+    schema_suffix: str
+    project_archive: str | None = None
+    drop: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the trial as it stands in start.json."""
+        return {"schema_suffix": self.schema_suffix, "project_archive": self.project_archive, "drop": list(self.drop)}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RunSpec:
     """
     What one run does.
@@ -63,6 +83,7 @@ class RunSpec:
     defer_state: str | None = None
     sample_failed_rows: bool = False
     start_over: bool = False
+    trial: Trial | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the spec as it stands in start.json."""
@@ -78,6 +99,7 @@ class RunSpec:
             "defer_state": self.defer_state,
             "sample_failed_rows": self.sample_failed_rows,
             "start_over": self.start_over,
+            **({"trial": self.trial.as_json()} if self.trial else {}),
         }
 
 
@@ -185,6 +207,26 @@ def _state(where: str, got: object) -> str:
     return text
 
 
+def _trial(where: str, got: object) -> Trial:
+    if not isinstance(got, dict):
+        raise SettingsError(f"{where} must be an object, got {got!r}")
+    allowed = sorted(Trial.__dataclass_fields__)
+    unknown = sorted(set(got) - set(allowed))
+    if unknown:
+        raise SettingsError(f"unknown field {unknown[0]!r} in {where}, allowed are {allowed}")
+    drop = got.get("drop", [])
+    if not isinstance(drop, list):
+        raise SettingsError(f"drop in {where} must be a list, got {drop!r}")
+    for suffix in [got.get("schema_suffix"), *drop]:
+        # Nothing else can ever be dropped.
+        if not isinstance(suffix, str) or not re.fullmatch(r"pr_[0-9]{1,9}", suffix):
+            raise SettingsError(f"a suffix in {where} must be pr_ and a number, got {suffix!r}")
+    archive = got.get("project_archive")
+    if archive is not None and not (isinstance(archive, str) and re.fullmatch(r"s3://[^/]+/.+\.tar\.gz", archive)):
+        raise SettingsError(f"project_archive in {where} must be s3://bucket/….tar.gz, got {archive!r}")
+    return Trial(schema_suffix=got["schema_suffix"], project_archive=archive, drop=tuple(drop))
+
+
 _READERS: Mapping[str, Callable[[str, Any], Any]] = {
     "steps": _steps,
     "select": _texts,
@@ -197,4 +239,5 @@ _READERS: Mapping[str, Callable[[str, Any], Any]] = {
     "defer_state": _state,
     "sample_failed_rows": _flag,
     "start_over": _flag,
+    "trial": _trial,
 }

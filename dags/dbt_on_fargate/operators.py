@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from airflow.triggers.base import StartTriggerArgs
 
-from . import assets, compat, links
+from . import addresses, assets, compat, links
 from .compat import AirflowException, AirflowFailException, BaseOperator, BaseOperatorLink, Context
 from .deployment import Deployment, Node, RecordPlace
 from .late import Late
@@ -265,7 +265,7 @@ class _ContainerOperator(BaseOperator):
         return "the container was stopped" if live else "no container is at work"
 
     def _show_links(self, context: Context, *, task_id: str, record: str, attempt: int) -> None:
-        self.link_addresses = links.links(self.deployment, task_id=task_id, record=record, attempt=attempt)
+        self.link_addresses = addresses.addresses(self.deployment, task_id=task_id, record=record, attempt=attempt)
         if compat.IS_AIRFLOW_3:
             # Airflow stores them at the end of a task; on-call wants them while it runs.
             for link in self.operator_extra_links:

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 
-from . import aws, compat, links, notice, task_ids
+from . import aws, compat, notice, task_ids
 from .containers import Container, Containers
 from .deployment import Deployment, RecordPlace
 from .follower import RunFollower, follow_run
@@ -140,7 +140,7 @@ class ContainerTrigger(_DeploymentTrigger):
         if not self._deployment.notify:
             return {}
         task_id = self._task_arn.rpartition("/")[2]
-        found = links.links(self._deployment, task_id=task_id, record=self._record, attempt=self._attempt)
+        found = addresses.addresses(self._deployment, task_id=task_id, record=self._record, attempt=self._attempt)
         return {notice.XCOM_KEY: notice.of_end(end, found)}
 
     def _read_end(self) -> dict[str, Any] | None:

@@ -36,10 +36,9 @@ class Analyst:
         iam.create_role(
             RoleName=_ROLE, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]})
         )
-        (policy,) = re.findall(
-            r"```json\n(.*?)```", (REPOSITORY_ROOT / "docs/analyst.md").read_text(encoding="utf-8"), re.DOTALL
-        )
-        iam.put_role_policy(RoleName=_ROLE, PolicyName="of-the-docs", PolicyDocument=policy)
+        docs = (REPOSITORY_ROOT / "docs/analyst.md").read_text(encoding="utf-8")
+        for number, policy in enumerate(re.findall(r"```json\n(.*?)```", docs, re.DOTALL)):
+            iam.put_role_policy(RoleName=_ROLE, PolicyName=f"of-the-docs-{number}", PolicyDocument=policy)
         given = story.cloud.account.client("sts").assume_role(
             RoleArn=f"arn:aws:iam::{account}:role/{_ROLE}", RoleSessionName="ana"
         )["Credentials"]
@@ -48,6 +47,8 @@ class Analyst:
             "AWS_ACCESS_KEY_ID": given["AccessKeyId"],
             "AWS_SECRET_ACCESS_KEY": given["SecretAccessKey"],
             "AWS_SESSION_TOKEN": given["SessionToken"],
+            # The authority that the warehouse's certificate is of.
+            "SSL_CERT_FILE": str(story.cloud.warehouse.ca_file),
         }
 
     def start(self, target: str, **variables: object) -> subprocess.Popen[str]:
@@ -218,3 +219,40 @@ def test_stop_ends_the_run_in_order(analyst: Analyst, hung: Hung) -> None:
     assert attempt.end is not None
     assert attempt.end["outcome"] == "interrupted"
     assert attempt.end["headline"] in output
+
+
+def _relations(story: Story, schema: str) -> set[str]:
+    """The tables and views whose schema begins so."""
+    rows = story.cloud.warehouse.query(
+        "select table_schema || '.' || table_name from information_schema.tables where table_schema like %s",
+        [f"{schema}%"],
+    )
+    return {name for (name,) in rows}
+
+
+def test_dbt_builds_in_a_sandbox_and_reads_the_rest_where_it_is_deployed(analyst: Analyst, green_run: str) -> None:
+    """One model, by one's own AWS login, of upstream models that nobody rebuilds; no deployed relation is touched."""
+    assert green_run
+    story = analyst.story
+    deployed = _relations(story, "analytics")
+    code, output = analyst.make("dbt", ARGS="build -s dim_customers --exclude resource_type:test", SANDBOX="ana")
+    (view,) = story.cloud.warehouse.query("select count(*) from dbt_ana.dim_customers")
+    (original,) = story.cloud.warehouse.query("select count(*) from analytics.dim_customers")
+
+    assert code == 0, output
+    assert "what is neither selected nor in the sandbox is read where the last run built it" in output
+    assert _relations(story, "dbt_ana") == {"dbt_ana.dim_customers"}
+    assert _relations(story, "analytics") == deployed
+    assert view == original
+    assert story.cloud.warehouse.password not in output
+
+
+def test_dbt_works_offline_on_the_stand_in(analyst: Analyst) -> None:
+    """Without an account: the sources are made from the sample data, and the model is built on this machine."""
+    code, output = analyst.make(
+        "dbt", ARGS=f"build -s {_MODEL} --exclude resource_type:test", SANDBOX="ana", OFFLINE="1"
+    )
+
+    assert code == 0, output
+    assert "schema dbt_ana in a stand-in for Redshift on this machine" in output
+    assert re.search(rf"OK created sql view model dbt_ana\.{_MODEL}", output), output

@@ -28,6 +28,13 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"deadline_seconds": 5}, "deadline_seconds of the layer must be a whole number 10..604800, got 5"),
     ({"defer_state": "/tmp/state"}, "defer_state of the layer must be s3://bucket/prefix"),  # noqa: S108 - no file
     ({"start_over": 1}, "start_over of the layer must be true or false, got 1"),
+    ({"trial": "pr_1"}, "trial of the layer must be an object, got 'pr_1'"),
+    ({"trial": {}}, "a suffix in trial of the layer must be pr_ and a number, got None"),
+    ({"trial": {"schema_suffix": "live"}}, "a suffix in trial of the layer must be pr_ and a number, got 'live'"),
+    ({"trial": {"schema_suffix": "pr_1", "drop": ["marts"]}}, "must be pr_ and a number, got 'marts'"),
+    ({"trial": {"schema_suffix": "pr_1", "drop": ""}}, "drop in trial of the layer must be a list, got ''"),
+    ({"trial": {"schema_suffix": "pr_1", "project_archive": "/tmp/a"}}, "must be s3://bucket/….tar.gz, got '/tmp/a'"),  # noqa: S108 - no file
+    ({"trial": {"schema_suffix": "pr_1", "schema": "live"}}, "unknown field 'schema' in trial of the layer"),
 ]
 
 

@@ -114,7 +114,7 @@ def test_rejects_a_project_whose_own_macro_leads_out(write_project: WriteProject
     )
 
     with pytest.raises(
-        AnalystError, match=r"model.tiny.answers would be built in .*, outside of the sandbox 'dbt_ana'"
+        AnalystError, match=r"model.tiny.answers would be built in .*, outside of 'dbt_ana'"
     ):
         _run(project, "build")
 
