@@ -107,11 +107,12 @@ test: check test-pages test-local-cloud test-faults-short test-airflow test-e2e 
 check: setup lint types unit pages-check ## Lint, types, unit tests, snapshots and pages: a few minutes
 
 .PHONY: lint
-lint: setup lint-pipelines ## ruff, hadolint, sqlfluff, yamllint, cfn-lint, Checkov, and the linters of pipelines
+lint: setup lint-pipelines ## Secrets, ruff, hadolint, sqlfluff, dbt-bouncer, yamllint, cfn-lint, Checkov, and the linters of pipelines
+	@$(STEP) "No secrets" bash -c 'git ls-files -z --cached --others --exclude-standard | xargs -0 $(BIN)/kingfisher scan --no-validate --git-history none --no-update-check --redact --quiet'
 	@$(STEP) "ruff" $(BIN)/ruff check .
 	@$(STEP) "ruff format" $(BIN)/ruff format --check .
 	@$(STEP) "hadolint" $(BIN)/hadolint container/Dockerfile
-	@$(STEP) "sqlfluff" $(BIN)/sqlfluff lint --disable-progress-bar projects
+	@$(STEP) "sqlfluff, with dbt's templater" $(BIN)/python -m tools.lint_sql lint
 	@$(STEP) "dbt projects: descriptions, keys, names, sources" $(BIN)/python -m tools.check_projects
 	@$(STEP) "yamllint" $(BIN)/yamllint --strict .
 	@$(STEP) "cfn-lint" $(BIN)/cfn-lint tests/snapshots/*.template.json
@@ -178,8 +179,12 @@ test-faults-short: setup ## As many trials of `make test-faults` as a minute all
 	@PYTHONPATH=container $(BIN)/python -m tests.faults --seconds 50 --first-seed 1
 
 .PHONY: fix
-fix: setup ## Apply what ruff and sqlfluff can fix
-	@$(BIN)/ruff check --fix . && $(BIN)/ruff format . && $(BIN)/sqlfluff fix --disable-progress-bar projects
+fix: setup ## Apply what ruff, sqlfluff and zizmor can fix
+	@$(BIN)/ruff check --fix . && $(BIN)/ruff format . && $(BIN)/python -m tools.lint_sql fix && $(BIN)/zizmor --offline --quiet --fix .github
+
+.PHONY: hooks
+hooks: setup ## Let git run the linters on what you commit
+	@$(BIN)/pre-commit install
 
 # ---- infrastructure --------------------------------------------------------------------------------------------------
 

@@ -223,7 +223,7 @@ def dbt_manifest(
     """
     with tempfile.TemporaryDirectory(prefix="dbt-parse-") as temporary:
         folder = Path(temporary)
-        (folder / "profiles.yml").write_text(json.dumps(_profiles(project.profile, environment_name, schema)))
+        (folder / "profiles.yml").write_text(json.dumps(offline_profiles(project.profile, environment_name, schema)))
         result = subprocess.run(
             [
                 *(python, "-m", "dbt.cli.main", "--no-use-colors", "--no-send-anonymous-usage-stats"),
@@ -232,7 +232,7 @@ def dbt_manifest(
                 *("--target-path", str(folder / "target"), "--log-path", str(folder / "logs")),
             ],
             # Nothing of this machine but where programs are found: the same commit gives the same graph for everyone.
-            env={**_environment(environment_name, schema), "HOME": str(folder), "PATH": os.defpath, "LANG": "C.UTF-8"},
+            env={**offline_variables(environment_name, schema), "HOME": str(folder), "PATH": os.defpath, "LANG": "C.UTF-8"},
             cwd=folder,
             capture_output=True,
             text=True,
@@ -248,8 +248,8 @@ def dbt_manifest(
         return manifest
 
 
-def _environment(environment_name: str, schema: str) -> dict[str, str]:
-    # The names that the runner sets for dbt, with values that reach nothing.
+def offline_variables(environment_name: str, schema: str) -> dict[str, str]:
+    """The variables that the runner sets for dbt, with values that reach nothing."""
     return {
         "DBT_ENVIRONMENT": environment_name,
         "DBT_REDSHIFT_HOST": "parse.invalid",
@@ -261,8 +261,8 @@ def _environment(environment_name: str, schema: str) -> dict[str, str]:
     }
 
 
-def _profiles(profile: str, environment_name: str, schema: str) -> dict[str, Any]:
-    # JSON is YAML, and needs no quoting rules.
+def offline_profiles(profile: str, environment_name: str, schema: str) -> dict[str, Any]:
+    """The content of a profiles.yml whose warehouse cannot be reached; as JSON it is YAML, too, and needs no quoting rules."""
     output = {
         "type": "redshift",
         "host": "parse.invalid",
