@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Literal, get_args
 
 from constructs_lib.settings_error import SettingsError, check_one_of
+from constructs_lib.warehouse_credentials import KEY_ARN
 
 OPEN_TO_EVERYONE = "I want these pages to be readable by everyone on the internet"
 """What has to be said, in these words, before pages are hosted that anyone can read."""
@@ -22,7 +23,6 @@ _PRIVATE: tuple[Network, ...] = tuple(
     for block in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
 )
 _SECRET_ARN = re.compile(r"arn:aws:secretsmanager:([a-z0-9-]+):\d{12}:secret:[\w/+=.@-]+-[A-Za-z0-9]{6}", re.ASCII)
-_KEY_ARN = re.compile(r"arn:aws:kms:[a-z0-9-]+:\d{12}:key/[0-9a-z-]+", re.ASCII)
 _CERTIFICATE_ARN = re.compile(r"arn:aws:acm:us-east-1:\d{12}:certificate/[0-9a-f-]+", re.ASCII)
 _WEB_ACL_ARN = re.compile(r"arn:aws:wafv2:us-east-1:\d{12}:global/webacl/[\w-]+/[0-9a-f-]+", re.ASCII)
 _DOMAIN_NAME = re.compile(r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
@@ -75,7 +75,7 @@ class SignIn:
         _check("client_id", self.client_id, re.compile(r"[\x21-\x7e]{1,255}"), "1 to 255 printable characters")
         _check("client_secret_arn", self.client_secret_arn, _SECRET_ARN, "the full ARN of a Secrets Manager secret")
         if self.client_secret_key_arn is not None:
-            _check("client_secret_key_arn", self.client_secret_key_arn, _KEY_ARN, "the ARN of a KMS key")
+            _check("client_secret_key_arn", self.client_secret_key_arn, KEY_ARN, "the ARN of a KMS key")
         _check_texts("allowed_groups", self.allowed_groups, "data-team")
         _check_texts("allowed_email_domains", self.allowed_email_domains, "example.com")
         _check_texts("extra_scopes", self.extra_scopes, "groups")

@@ -8,6 +8,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from constructs_lib.edge_function import edge_function_code
@@ -36,7 +37,7 @@ class HostedPages(Construct):
 
     CloudFront's function looks at each request, also at one that the cache could answer. The bucket lets this distribution read
     `READABLE_KEYS`. `encryption_key` is what the bucket is encrypted with; the policy of one that is not of this app must let
-    CloudFront decrypt (docs/hosting.md).
+    CloudFront decrypt (docs/hosting.md). `topic` hears when the key of sessions cannot be made anew.
     """
 
     def __init__(
@@ -47,6 +48,8 @@ class HostedPages(Construct):
         environment_name: str,
         hosting: PagesHosting,
         bucket: s3.Bucket,
+        topic: sns.ITopic,
+        runbook_url: str,
         keeps_data_on_destroy: bool,
         encryption_key: kms.IKey | None,
     ) -> None:
@@ -65,6 +68,8 @@ class HostedPages(Construct):
                 environment_name=environment_name,
                 sign_in=hosting.sign_in,
                 session_keys=session_keys,
+                topic=topic,
+                runbook_url=runbook_url,
                 encryption_key=encryption_key,
             ).function
         gate = self._define_gate(session_keys)

@@ -5,11 +5,14 @@ from collections.abc import Mapping, Sequence
 
 from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_cloudfront as cloudfront
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_cloudwatch_actions as cloudwatch_actions
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_secretsmanager as secretsmanager
+from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from constructs_lib.encrypted_log_group import encrypted_log_group
@@ -41,7 +44,8 @@ class SignInFunctions(Construct):
     Defines the function that signs people in, the secret that its sessions are signed with, and the function that rotates it.
 
     The secret's value is made at the first rotation, which begins when this is deployed, and each month anew; it is in no
-    template. Each version is put into `session_keys`, from which CloudFront's function reads it.
+    template. Each version is put into `session_keys`, from which CloudFront's function reads it. A rotation that fails is told to
+    `topic`, which must let CloudWatch publish by its own policy.
     """
 
     def __init__(
@@ -52,10 +56,14 @@ class SignInFunctions(Construct):
         environment_name: str,
         sign_in: SignIn,
         session_keys: cloudfront.KeyValueStore,
+        topic: sns.ITopic,
+        runbook_url: str,
         encryption_key: kms.IKey | None,
     ) -> None:
         super().__init__(scope, construct_id)
         self._encryption_key = encryption_key
+        self._topic = topic
+        self._runbook_url = runbook_url
         session_key = self._define_session_key(environment_name, session_keys)
         readable_secrets = [session_key.ref, sign_in.client_secret_arn]
         may = [allow(_READ, *readable_secrets), *self._use_of_key(session_key.ref, reads_only=True)]
@@ -109,13 +117,14 @@ class SignInFunctions(Construct):
             description=f"Makes the key of the sessions of the pages of {environment_name} anew",
             timeout=Duration.minutes(2),
             environment={"KEY_VALUE_STORE_ARN": session_keys.key_value_store_arn},
-            failed_calls="Secrets Manager tries a rotation again; until then the key before goes on.",
+            failed_calls="An alarm tells; Secrets Manager tries a rotation again, and until then the key before goes on.",
             may=[
                 allow(_ROTATE, secret.ref),
                 allow(_KEEP_KEYS, session_keys.key_value_store_arn),
                 *self._use_of_key(secret.ref),
             ],
         )
+        self._define_alarm(environment_name, keeper)
         permission = lambda_.CfnPermission(
             self,
             "MayRotate",
@@ -138,6 +147,21 @@ class SignInFunctions(Construct):
         schedule.add_resource_dependency(permission)
         schedule.node.add_dependency(keeper)
         return secret
+
+    def _define_alarm(self, environment_name: str, keeper: lambda_.Function) -> None:
+        cloudwatch.Alarm(
+            self,
+            "RotationFails",
+            metric=keeper.metric_errors(period=Duration.minutes(15), statistic="Sum"),
+            alarm_description=(
+                f"The key of the sessions of the pages of {environment_name} could not be made anew. People go on to sign in, with "
+                f"the key before. What to do: {self._runbook_url}#the-session-key-is-not-made-anew"
+            ),
+            evaluation_periods=1,
+            threshold=0,
+            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD,
+            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+        ).add_alarm_action(cloudwatch_actions.SnsAction(self._topic))
 
     def _use_of_key(self, secret_arn: str, *, reads_only: bool = False) -> list[Statement]:
         if self._encryption_key is None:

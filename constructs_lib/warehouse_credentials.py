@@ -8,7 +8,10 @@ from constructs_lib.place import Place
 from constructs_lib.settings_error import SettingsError
 
 SECRET_ARN = re.compile(r"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:[A-Za-z0-9/_+=.@-]+-[A-Za-z0-9]{6}")
-KEY_ARN = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+")
+# https://docs.aws.amazon.com/kms/latest/developerguide/concepts.html#key-id-key-ARN: a UUID, or that of a multi-Region key.
+KEY_ARN = re.compile(
+    r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|mrk-[0-9a-f]{32})", re.ASCII
+)
 _CONNECTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_. -]{0,254}")
 _PARAMETER_PATH = re.compile(r"(/[A-Za-z0-9_.-]+)+/")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")

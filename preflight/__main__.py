@@ -12,6 +12,7 @@ from constructs_lib.settings_error import SettingsError
 from preflight.account import check_account, check_bootstrap, check_permissions_boundary
 from preflight.airflow import check_airflow
 from preflight.credentials import check_credentials
+from preflight.encryption import check_encryption_key
 from preflight.findings import Clients, Finding, Findings, Verdict
 from preflight.network import check_cluster, check_network
 from stacks.settings import Environment
@@ -19,6 +20,7 @@ from stacks.settings import Environment
 _CHECKS: tuple[Callable[[Clients, Environment], Findings], ...] = (
     check_bootstrap,
     check_permissions_boundary,
+    check_encryption_key,
     check_network,
     check_cluster,
     check_credentials,

@@ -1,12 +1,12 @@
 """The account itself: whose credentials these are, and whether the CDK was bootstrapped."""
 
 from preflight.findings import Clients, Findings, NotAllowedError, NotThereError, ask, fine, unknown, wrong
+from stacks.bootstrap import bootstrap_qualifier
 from stacks.settings import Environment
 
 # https://docs.aws.amazon.com/cdk/v2/guide/bootstrapping-env.html#bootstrap-template-versions: what `requiresBootstrapStackVersion`
 # of this app's stacks says, which DefaultStackSynthesizer writes.
 _LEAST_BOOTSTRAP_VERSION = 6
-_BOOTSTRAP_VERSION = "/cdk-bootstrap/hnb659fds/version"
 
 
 def check_account(clients: Clients, environment: Environment) -> Findings:
@@ -24,8 +24,9 @@ def check_account(clients: Clients, environment: Environment) -> Findings:
 def check_bootstrap(clients: Clients, environment: Environment) -> Findings:
     """Whether the CDK can deploy here."""
     where = f"aws://{environment.account}/{environment.region}"
+    parameter = f"/cdk-bootstrap/{bootstrap_qualifier()}/version"
     try:
-        found = ask(lambda: clients("ssm").get_parameter(Name=_BOOTSTRAP_VERSION), "ParameterNotFound")
+        found = ask(lambda: clients("ssm").get_parameter(Name=parameter), "ParameterNotFound")
     except NotThereError:
         yield wrong(f"the CDK is not bootstrapped here: run `npx cdk bootstrap {where}`")
     except NotAllowedError as error:

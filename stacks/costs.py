@@ -24,6 +24,7 @@ _GUARD_GIB = 0.25
 _ALARMS_OF_A_PROJECT = 4
 _ALARMS_OF_A_SCHEDULE = 1
 _ALARMS_OF_THE_GUARD = 3
+_ALARMS_OF_A_SIGN_IN = 1
 # A function's queue is asked every 20 seconds by five readers: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
 _QUEUE_REQUESTS_AN_HOUR = 5 * 3600 / 20
 # A team of ten that opens some forty pages a day, each of a few files.
@@ -143,7 +144,10 @@ def _hosted_pages(environment: Environment) -> Iterator[Cost]:
         month=_REQUESTS_OF_A_MONTH * request + _GB_OF_A_MONTH * prices.CLOUDFRONT_GB,
     )
     if environment.pages.sign_in is not None:
-        yield Cost(what="hosted pages: the session key, a secret", month=prices.SECRET_MONTH)
+        yield Cost(
+            what=f"hosted pages: the session key, a secret, with {_ALARMS_OF_A_SIGN_IN} alarm",
+            month=prices.SECRET_MONTH + _ALARMS_OF_A_SIGN_IN * prices.CLOUDWATCH_ALARM_MONTH,
+        )
 
 
 def _dollars(amount: float | None) -> str:

@@ -224,6 +224,8 @@ class EnvironmentStack(cdk.Stack):
             environment_name=self._settings.name,
             hosting=hosting,
             bucket=self._artifacts,
+            topic=self._alert_topic,
+            runbook_url=self._settings.runbook_url,
             keeps_data_on_destroy=self._settings.keeps_data_on_destroy,
             encryption_key=self._encryption_key,
         )

@@ -15,7 +15,7 @@ from tests.unit.stacks.settings_of_a_stranger import environment, project
 
 _URL = "https://marquez.example.com"
 _SECRET = "arn:aws:secretsmanager:eu-west-1:333333333333:secret:lineage-a1B2c3"
-_KEY = "arn:aws:kms:eu-west-1:333333333333:key/0f0f"
+_KEY = "arn:aws:kms:eu-west-1:333333333333:key/01234567-89ab-cdef-0123-456789abcdef"
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ _ANALYST = "arn:aws:iam::111111111111:role/aws-reserved/sso.amazonaws.com/AWSRes
 _CLUSTER = "arn:aws:ecs:eu-central-1:111111111111:cluster/shared"
 _BUCKET = "arn:aws:s3:::artifacts"
 _SECRET = "arn:aws:secretsmanager:eu-central-1:111111111111:secret:warehouse-a1B2c3"
-_KEY = "arn:aws:kms:eu-central-1:111111111111:key/0"
+_KEY = "arn:aws:kms:eu-central-1:111111111111:key/01234567-89ab-cdef-0123-456789abcdef"
 
 
 def _task(stack: cdk.Stack, credentials: WarehouseCredentials, image_folder: str) -> DbtTask:

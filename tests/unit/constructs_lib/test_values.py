@@ -7,6 +7,7 @@ import pytest
 from constructs_lib.settings_error import SettingsError
 from constructs_lib.task_size import TaskSize
 from constructs_lib.warehouse_credentials import (
+    KEY_ARN,
     GlueConnection,
     RedshiftIam,
     SecretsManagerSecret,
@@ -113,3 +114,21 @@ def test_rejects_credentials_that_cannot_be_read(make: Callable[[], WarehouseCre
 def test_runner_is_told_where_to_look(credentials: WarehouseCredentials, expected: dict[str, object]) -> None:
     """The runner's `credentials` of RUNNER_DEPLOYMENT, kind by kind."""
     assert runner_entry(credentials) == expected
+
+
+@pytest.mark.parametrize(
+    ("key_id", "is_key"),
+    [
+        ("01234567-89ab-cdef-0123-456789abcdef", True),
+        ("mrk-0123456789abcdef0123456789abcdef", True),
+        ("mrk-01234567-89ab-cdef-0123-456789abcdef", False),
+        ("mrk-0123456789abcdef", False),
+        ("mrk-0123456789ABCDEF0123456789ABCDEF", False),
+        ("0123456789abcdef0123456789abcdef", False),
+        ("1", False),
+        ("alias/dbt", False),
+    ],
+)
+def test_a_key_is_a_uuid_or_a_multi_region_id(key_id: str, is_key: bool) -> None:
+    """An id that AWS never gives is refused before a deployment fails on it."""
+    assert bool(KEY_ARN.fullmatch(f"arn:aws:kms:eu-west-1:111111111111:key/{key_id}")) is is_key

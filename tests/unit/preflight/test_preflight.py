@@ -14,7 +14,15 @@ from moto import mock_aws
 from constructs_lib.warehouse_credentials import GlueConnection, SecretsManagerSecret, SsmParameters
 from preflight.__main__ import preflight, report
 from preflight.findings import Finding, Verdict
-from stacks.settings import AirflowTarget, DbtProject, Environment, ExistingCluster, ExistingNetwork, OwnNetwork
+from stacks.settings import (
+    AirflowTarget,
+    DbtProject,
+    Environment,
+    ExistingCluster,
+    ExistingKey,
+    ExistingNetwork,
+    OwnNetwork,
+)
 
 # moto's.
 ACCOUNT = "123456789012"
@@ -175,6 +183,46 @@ def _lead_out_by_nat(account: Account) -> None:
     _route(account, NatGatewayId=gateway)
 
 
+_OF_SERVICES: dict[str, list[str]] = {
+    f"logs.{REGION}.amazonaws.com": [
+        "kms:Encrypt",
+        "kms:Decrypt",
+        "kms:ReEncrypt*",
+        "kms:GenerateDataKey*",
+        "kms:Describe*",
+    ],
+    "cloudwatch.amazonaws.com": ["kms:Decrypt", "kms:GenerateDataKey*"],
+    "events.amazonaws.com": ["kms:*"],
+}
+
+
+def _use_key(account: Account, without: str = "", *, of_roles: bool = True, **key: Any) -> str:  # noqa: ANN401 - boto3's
+    """Encrypt with a key that is there already, whose policy leaves out the service `without`; returns its ARN."""
+    statements: list[dict[str, Any]] = [
+        {"Effect": "Allow", "Principal": {"Service": service}, "Action": actions, "Resource": "*"}
+        for service, actions in _OF_SERVICES.items()
+        if not without or not service.startswith(without)
+    ]
+    if of_roles:
+        root = {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}
+        statements.append({"Effect": "Allow", "Principal": root, "Action": "kms:*", "Resource": "*"})
+    policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
+    arn = str(account.client("kms").create_key(Policy=policy, **key)["KeyMetadata"]["Arn"])
+    account.say(encryption_key=ExistingKey(arn=arn))
+    return arn
+
+
+def test_finds_a_key_that_everyone_may_use_who_has_to(account: Account) -> None:
+    """Both lines: that it is there and enabled, and that its policy names the services and the account."""
+    arn = _use_key(account)
+
+    assert account.findings(Verdict.WRONG) == []
+    assert f"the key {arn} is enabled and encrypts" in account.findings(Verdict.FINE)
+    assert "the policy of the key names every service that has to use it; its conditions were not looked at" in (
+        account.findings(Verdict.FINE)
+    )
+
+
 def test_finds_nothing_wrong_with_an_account_that_is_as_its_settings_say(account: Account) -> None:
     """Every check has its line, and none is about something wrong or unknown."""
     assert account.findings(Verdict.WRONG) == []
@@ -196,6 +244,36 @@ WRONG: dict[str, tuple[Callable[[Account], object], str]] = {
     "no boundary": (
         lambda account: account.say(permissions_boundary_arn=f"arn:aws:iam::{ACCOUNT}:policy/none"),
         "permissions_boundary_arn names arn:aws:iam::123456789012:policy/none, which does not exist",
+    ),
+    "no key": (
+        lambda account: account.say(
+            encryption_key=ExistingKey(arn=f"arn:aws:kms:{REGION}:{ACCOUNT}:key/01234567-89ab-cdef-0123-456789abcdef")
+        ),
+        "key/01234567-89ab-cdef-0123-456789abcdef, which does not exist",
+    ),
+    "disabled key": (
+        lambda account: account.client("kms").disable_key(KeyId=_use_key(account).rpartition("/")[2]),
+        "is in state Disabled, Enabled is needed",
+    ),
+    "key that goes": (
+        lambda account: account.client("kms").schedule_key_deletion(KeyId=_use_key(account).rpartition("/")[2]),
+        "is in state PendingDeletion, Enabled is needed",
+    ),
+    "key that signs": (
+        lambda account: _use_key(account, KeyUsage="SIGN_VERIFY", KeySpec="RSA_2048"),
+        "is for SIGN_VERIFY with RSA_2048: name a symmetric key that encrypts",
+    ),
+    "key without logs": (
+        lambda account: _use_key(account, "logs"),
+        f"does not let logs.{REGION}.amazonaws.com (kms:Encrypt, kms:Decrypt, kms:GenerateDataKey, kms:DescribeKey) use it",
+    ),
+    "key without events": (
+        lambda account: _use_key(account, "events"),
+        "does not let events.amazonaws.com (kms:Decrypt",
+    ),
+    "key without roles": (
+        lambda account: _use_key(account, of_roles=False),
+        f"does not let roles of account {ACCOUNT} (kms:Decrypt, kms:GenerateDataKey) use it",
     ),
     "no VPC": (
         lambda account: account.say_of_network(vpc_id="vpc-00000000"),

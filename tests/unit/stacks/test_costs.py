@@ -75,7 +75,7 @@ def test_what_is_counted_is_what_is_deployed(app: cdk.App, settings: Environment
         int(word)
         for line in lines
         for word, what in zip(line.what.split(), line.what.split()[1:], strict=False)
-        if what == "alarms"
+        if what in {"alarm", "alarms"}
     )
     assert alarms == deployed("AWS::CloudWatch::Alarm")
     assert sum("dashboard" in line.what for line in lines) == deployed("AWS::CloudWatch::Dashboard")
@@ -127,7 +127,10 @@ def test_hosted_pages_cost_what_is_asked_for_and_a_secret(tiny_project: Path) ->
     requests = {"hosted pages: 50,000 requests a month, 5 GB": pytest.approx(50_000 * 1.1e-6 + 5 * 0.085)}
     assert hosted(None) == {}
     assert hosted(PagesHosting(networks=("203.0.113.0/24",))) == requests
-    assert hosted(PagesHosting(sign_in=sign_in)) == {**requests, "hosted pages: the session key, a secret": 0.40}
+    assert hosted(PagesHosting(sign_in=sign_in)) == {
+        **requests,
+        "hosted pages: the session key, a secret, with 1 alarm": 0.50,
+    }
 
 
 def test_total_is_the_sum_of_the_months(tiny_project: Path) -> None:

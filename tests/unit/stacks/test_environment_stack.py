@@ -86,7 +86,7 @@ def test_own_network_has_no_way_to_the_internet(app: cdk.App, tiny_project: Path
             GlueConnection(
                 "warehouse",
                 secret_arn="arn:aws:secretsmanager:eu-west-1:333333333333:secret:dbt-a1B2c3",
-                kms_key_arn="arn:aws:kms:eu-west-1:333333333333:key/1",
+                kms_key_arn="arn:aws:kms:eu-west-1:333333333333:key/01234567-89ab-cdef-0123-456789abcdef",
             ),
             {"glue", "kms", "secretsmanager"},
         ),

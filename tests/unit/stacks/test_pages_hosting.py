@@ -27,7 +27,7 @@ _NAMED: dict[str, Any] = {
     "certificate_arn": "arn:aws:acm:us-east-1:333333333333:certificate/0a1b",
 }
 _WEB_ACL = "arn:aws:wafv2:us-east-1:333333333333:global/webacl/pages/0a1b"
-_KEY = "arn:aws:kms:eu-west-1:333333333333:key/0a1b"
+_KEY = "arn:aws:kms:eu-west-1:333333333333:key/01234567-89ab-cdef-0123-456789abcdef"
 _EVERYTHING: dict[str, Any] = {
     "sign_in": SignIn(
         **{
@@ -363,6 +363,28 @@ def test_session_key_is_in_no_template_and_made_anew(of_everything: Template) ->
         {"RotateImmediatelyOnUpdate": True, "RotationRules": {"ScheduleExpression": "rate(30 days)"}},
     )
     assert "ImportSource" not in _only(template, "AWS::CloudFront::KeyValueStore")
+
+
+def test_a_key_that_is_not_made_anew_rings(of_everything: Template) -> None:
+    """The function's errors alarm the environment's topic, and the text links to the runbook."""
+    (keeper,) = of_everything.find_resources(
+        "AWS::Lambda::Function", {"Properties": {"Handler": "session_key.handler"}}
+    )
+    (alarm,) = of_everything.find_resources(
+        "AWS::CloudWatch::Alarm",
+        {
+            "Properties": {
+                "MetricName": "Errors",
+                "Dimensions": [{"Name": "FunctionName", "Value": {"Ref": keeper}}],
+                "Threshold": 0,
+                "ComparisonOperator": "GreaterThanThreshold",
+            }
+        },
+    ).values()
+    (topic,) = of_everything.find_resources("AWS::SNS::Topic")
+
+    assert alarm["Properties"]["AlarmActions"] == [{"Ref": topic}]
+    assert alarm["Properties"]["AlarmDescription"].endswith("#the-session-key-is-not-made-anew")
 
 
 def test_sign_in_reads_its_two_secrets_alone(of_everything: Template) -> None:

@@ -102,8 +102,8 @@ def test_rejects_wrong_value_of_a_project(tiny_project: Path, field: str, value:
         ("records_retention_days", 0, "from 1, got 0"),
         (
             "encryption_key",
-            ExistingKey(arn="arn:aws:kms:eu-west-2:333333333333:key/1"),
-            "a key of region 'eu-west-1', got 'arn:aws:kms:eu-west-2:333333333333:key/1'",
+            ExistingKey(arn="arn:aws:kms:eu-west-2:333333333333:key/01234567-89ab-cdef-0123-456789abcdef"),
+            "a key of region 'eu-west-1', got 'arn:aws:kms:eu-west-2:333333333333:key/01234567-89ab-cdef-0123-456789abcdef'",
         ),
         ("encryption_key", "alias/data", "OwnKey, ExistingKey or None, got 'alias/data'"),
         ("images_kept", 0, "at least 1, got 0"),
