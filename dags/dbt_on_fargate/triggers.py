@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 
-from . import aws, compat, notice, task_ids
+from . import addresses, aws, compat, notice, task_ids
 from .containers import Container, Containers
 from .deployment import Deployment, RecordPlace
 from .follower import RunFollower, follow_run
