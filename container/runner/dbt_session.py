@@ -13,8 +13,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Protocol
 
-from runner import log, savings
+from runner import generated_code, log, savings
 from runner.dbt_types import DbtObject
+from runner.kept_sessions import running_a_node
 from runner.left_sessions import ACTIVE_SESSIONS, LeftSession, still_there
 from runner.log import SCRUBBER
 from runner.nodes import PlannedNode
@@ -159,7 +160,8 @@ class DbtSession:
         Nodes of `done` are left out unless something before them in dbt's graph is to be run again.
         """
         self._backend_pids.clear()
-        with _watching(observer, done=done, execute=True):
+        writing = _writing_no_manifest() if step is StepName.SOURCE_FRESHNESS else contextlib.nullcontext()
+        with writing, _watching(observer, done=done, execute=True):
             result = self._invoke(self._arguments(step))
         return _step_result(result, Outcome.FAILED, None)
 
@@ -292,10 +294,26 @@ def load() -> None:
     dbt.mp_context._MP_CONTEXT = locks  # type: ignore[assignment]  # noqa: SLF001 - there is no other way
 
     with savings.without_collections():
+        generated_code.use_generated_code()
         savings.fits(savings.compile_classes_when_they_are_used)
         import dbt.adapters.redshift  # noqa: PLC0415 - see _invoke
         import dbt.cli.main  # noqa: PLC0415 - see _invoke
     savings.apply()
+
+
+@contextlib.contextmanager
+def _writing_no_manifest() -> Iterator[None]:
+    """Leave out the manifest of a step whose results are complete without it; `--no-write-json` would leave out both."""
+    import dbt.task.runnable  # noqa: PLC0415 - see _invoke
+
+    # The function is of another module, which others call for it.
+    runnable: DbtObject = dbt.task.runnable
+    write_manifest = runnable.write_manifest
+    runnable.write_manifest = lambda *_arguments, **_options: None
+    try:
+        yield
+    finally:
+        runnable.write_manifest = write_manifest
 
 
 @contextlib.contextmanager
@@ -349,7 +367,8 @@ def _watching(observer: Observer, *, done: frozenset[str], execute: bool) -> Ite
         if isinstance(runner, MicrobatchBatchRunner):
             return originals[2](task, runner)
         observer.started(runner.node.unique_id)
-        result = originals[2](task, runner)
+        with running_a_node():
+            result = originals[2](task, runner)
         observer.finished(result)
         return result
 

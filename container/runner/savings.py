@@ -20,6 +20,8 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 
 from runner.dbt_types import DbtObject
+from runner.generated_code import use_kept_schemas
+from runner.kept_sessions import keep_sessions
 from runner.known_code import OtherCodeError, require_known
 from runner.templates import use_compiled_macros
 
@@ -145,6 +147,8 @@ def apply() -> tuple[str, ...]:
         _split_no_single_statement,
         _share_the_words_for_dates,
         use_compiled_macros,
+        use_kept_schemas,
+        keep_sessions,
     )
     return tuple(saving.__name__ for saving in savings if not fits(saving))
 

@@ -25,7 +25,7 @@ def compile_macros(file: Path = TEMPLATES_FILE) -> int:
     from dbt_common.clients.jinja import get_environment  # noqa: PLC0415 - of dbt, which is imported late
 
     environment = get_environment()
-    compiled = {_key(text): marshal.dumps(environment.compile(text)) for text in _macros()}
+    compiled = {text_key(text): marshal.dumps(environment.compile(text)) for text in _macros()}
     file.write_bytes(marshal.dumps(compiled))
     return len(compiled)
 
@@ -45,7 +45,7 @@ def use_compiled_macros(file: Path = TEMPLATES_FILE) -> None:
     ) -> DbtObject:
         # Other environments of dbt's make other code, or have other undefined names.
         is_plain = type(environment) is MacroFuzzEnvironment and environment.undefined is jinja2.Undefined
-        found = compiled.get(_key(source)) if is_plain and not arguments and not options else None
+        found = compiled.get(text_key(source)) if is_plain and not arguments and not options else None
         if found is None:
             return compile_anew(environment, source, *arguments, **options)
         return marshal.loads(found)  # noqa: S302 - see above
@@ -66,7 +66,8 @@ def _macros() -> Iterator[str]:
                 yield block.full_block or ""
 
 
-def _key(text: str) -> bytes:
+def text_key(text: str) -> bytes:
+    """Return what a text that was compiled while the image was built is looked up by."""
     return hashlib.sha256(text.encode()).digest()
 
 

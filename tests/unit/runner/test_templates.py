@@ -37,8 +37,8 @@ def test_every_macro_of_dbt_and_its_adapters_is_found(compiled: Path, tmp_path: 
     environment = get_environment()
 
     assert len(texts) > 500
-    assert not [text for text in texts if templates._key(text) not in kept]
-    assert not [text for text in texts if kept[templates._key(text)] != environment.compile(text)]
+    assert not [text for text in texts if templates.text_key(text) not in kept]
+    assert not [text for text in texts if kept[templates.text_key(text)] != environment.compile(text)]
 
 
 def test_what_is_kept_is_not_compiled_again(compiled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +59,7 @@ def test_what_is_kept_is_not_compiled_again(compiled: Path, monkeypatch: pytest.
         get_environment(capture_macros=True).compile(text),
     ]
 
-    assert content(compiled)[templates._key(text)] == found[0]
+    assert content(compiled)[templates.text_key(text)] == found[0]
     assert found[1:] == ["compiled anew"] * 3
     assert asked == ["{{ 1 }}", text, text]
 
