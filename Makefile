@@ -293,6 +293,15 @@ dbt: setup ## dbt on this machine, in a schema of your own: ARGS="build -s +dim_
 credentials: setup ## Keep your own login to a warehouse in a file that git ignores, for make dbt: ENV=dev
 	@PYTHONPATH=container $(BIN)/python -m tools.my_credentials '$(ENV)'
 
+.PHONY: slim-ci
+slim-ci: setup ## Build what a pull request changes, in the account, in schemas of its own: ENV=dev PROJECT=bookshop PR=17 COMMENT=file DAYS=7 WAIT=minutes
+	@PYTHONPATH=container:dags $(BIN)/python -m tools.slim_ci try '$(ENV)' '$(PROJECT)' '$(PR)' $(if $(COMMENT),--comment '$(COMMENT)') \
+	  $(if $(DAYS),--days '$(DAYS)') $(if $(WAIT),--wait '$(WAIT)')
+
+.PHONY: slim-ci-drop
+slim-ci-drop: setup ## Drop the schemas of a pull request that is closed: ENV=dev PROJECT=bookshop PR=17
+	@PYTHONPATH=container:dags $(BIN)/python -m tools.slim_ci drop '$(ENV)' '$(PROJECT)' '$(PR)' $(if $(WAIT),--wait '$(WAIT)')
+
 # ---- the rest of the infrastructure ----------------------------------------------------------------------------------
 
 .PHONY: packages

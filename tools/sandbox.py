@@ -11,7 +11,6 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
@@ -21,11 +20,11 @@ from constructs_lib.warehouse_credentials import runner_entry
 from local_cloud.redshift_stand_in import RedshiftStandIn
 from runner.credentials import Warehouse, credentials_source
 from runner.outcome import SettingsError
-from runner.profile import PROFILE_NAME, profile_environment, write_profile
 from runner.trial import OutsideError, check_relations
 from stacks.settings import Environment
 from tools import my_credentials
 from tools.deployed import AnalystError, Chosen, DeployedProject, choose
+from tools.local_dbt import LocalDbt, ProjectError
 from tools.pages import PagesError, bucket_reader
 
 TARGET = "sandbox"
@@ -49,6 +48,7 @@ _COMMANDS = frozenset(
     }
 )
 _WITHOUT_A_MANIFEST = frozenset({"debug", "deps"})
+_DEFERRING = frozenset({"build", "compile", "run", "seed", "show", "snapshot", "test"})
 _OURS = ("--target", "--profile", "--profiles-dir", "--project-dir")
 _LONGEST_USER = 40
 _CACHE = REPOSITORY / ".cache" / "sandbox"
@@ -109,43 +109,28 @@ class Sandbox:
         What is not selected, and not in the sandbox, is read where the manifest in `state` has it. Raises AnalystError before
         anything is touched if any node would be built outside of the sandbox.
         """
-        from dbt.cli.main import cli, dbtRunner  # noqa: PLC0415 - seconds of import that a refusal need not wait for
-        from dbt.contracts.graph.manifest import Manifest  # noqa: PLC0415 - as above
-
-        profiles = _CACHE / "profiles"
-        write_profile(profiles, warehouse=self.warehouse, target=TARGET)
-        # The password is in this process's environment and nowhere else.
-        os.environ.update(profile_environment(self.warehouse, environment=TARGET, schema=self.schema))
         os.environ["DBT_SANDBOX_USER"] = self.schema.removeprefix(_PREFIX)
-        common = ["--project-dir", str(self.project_folder), "--profiles-dir", str(profiles)]
-        common += ["--profile", PROFILE_NAME, "--target", TARGET]
-        quiet = ["--no-send-anonymous-usage-stats", "--no-version-check"]
-        command = arguments[0]
-        if command in _WITHOUT_A_MANIFEST:
-            return _exit_code(dbtRunner().invoke([*quiet, *arguments, *common]))
-        parsed = dbtRunner().invoke([*quiet, "--quiet", "parse", *_variables(arguments), *common])
-        manifest = parsed.result
-        if not isinstance(manifest, Manifest):
-            return _exit_code(parsed)
+        dbt = LocalDbt(
+            project_folder=self.project_folder,
+            profiles_folder=_CACHE / "profiles",
+            warehouse=self.warehouse,
+            target=TARGET,
+            schema=self.schema,
+        )
+        if arguments[0] in _WITHOUT_A_MANIFEST:
+            return dbt.run(arguments)[0]
         try:
+            manifest = dbt.parse(_variables(arguments))
             check_relations(manifest, schema=self.schema, database=self.warehouse.database)
         except OutsideError as error:
             raise AnalystError(f"{error}; the sandbox's target.name is {TARGET!r}") from error
-        known = cli.commands[command]
-        takes = {parameter.name for parameter in known.params}
-        if state is not None and {"defer", "state"} <= takes:
+        except ProjectError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        if state is not None and arguments[0] in _DEFERRING:
             arguments = [*arguments, "--defer", "--state", str(state)]
         # The manifest that was checked is the one that is run.
-        return _exit_code(dbtRunner(manifest=manifest).invoke([*quiet, *arguments, *common]))
-
-
-def _exit_code(result: Any) -> int:  # noqa: ANN401 - dbt's own class, of no stable place
-    if result.success:
-        return 0
-    if result.exception is not None:
-        print(f"error: {result.exception}", file=sys.stderr)
-        return 2
-    return 1
+        return dbt.run(arguments, manifest)[0]
 
 
 def _variables(arguments: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ import pytest
 from runner.credentials import Warehouse
 from stacks.environments import DEV, ENVIRONMENTS
 from tests.unit.conftest import WriteProject
-from tools import my_credentials, sandbox
+from tools import local_dbt, my_credentials, sandbox
 from tools.deployed import AnalystError, Chosen
 
 WAREHOUSE = Warehouse(host="warehouse.invalid", port=5439, database="warehouse", user="ana", password='a"b\\c')
@@ -82,7 +82,9 @@ def _run(project: Path, *arguments: str) -> int:
 def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox, "_CACHE", tmp_path / "cache")
     # What is set for dbt goes again with the test.
-    monkeypatch.setattr(sandbox, "os", SimpleNamespace(environ=_Environment(monkeypatch)))
+    environment = SimpleNamespace(environ=_Environment(monkeypatch))
+    monkeypatch.setattr(sandbox, "os", environment)
+    monkeypatch.setattr(local_dbt, "os", environment)
 
 
 class _Environment(dict[str, str]):
@@ -113,9 +115,7 @@ def test_rejects_a_project_whose_own_macro_leads_out(write_project: WriteProject
         }
     )
 
-    with pytest.raises(
-        AnalystError, match=r"model.tiny.answers would be built in .*, outside of 'dbt_ana'"
-    ):
+    with pytest.raises(AnalystError, match=r"model.tiny.answers would be built in .*, outside of 'dbt_ana'"):
         _run(project, "build")
 
 
