@@ -14,17 +14,22 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from constructs_lib.repository import REPOSITORY
 from stacks import names
+from tools.bill_of_materials import ImageError, bill_of_materials, image_id
 from tools.pipeline_token import DeployRole, TokenError, credentials
+from tools.provenance import provenance
 
 _FORMAT_VERSION = 1
 _DESCRIPTION = "artifact.json"
 _ASSEMBLY = "cdk.out"
 _IMAGES = "images"
+_BILLS = "sbom"
+_PROVENANCE = "provenance.json"
 _CDK = "node_modules/.bin/cdk"
 _UNDERSTOOD = frozenset({"directory", "dockerBuildArgs", "platform"})
 _NAME = re.compile(r"[a-z](-?[a-z0-9])*")
@@ -36,7 +41,11 @@ class ArtifactError(Exception):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Artifact:
-    """A folder with `cdk.out`, `images/<asset id>.tar` and `artifact.json`, which tells commit, environments and checksums."""
+    """
+    A folder with `cdk.out`, `images/<asset id>.tar` and `artifact.json`, which tells commit, environments and checksums.
+
+    Beside them lie `sbom/<asset id>.cdx.json`, what each image is made of, and `provenance.json`, what all comes from.
+    """
 
     folder: Path
 
@@ -52,6 +61,7 @@ class Artifact:
         Images are built by the program that CDK_DOCKER names (docker), each once, however many environments have it.
         Raises ArtifactError if synth or a build fails, or an image is to be built in a way that is not known here.
         """
+        started = datetime.now(UTC)
         shutil.rmtree(self.folder, ignore_errors=True)
         (self.folder / _IMAGES).mkdir(parents=True)
         command = [str(REPOSITORY / _CDK), "synth", "--quiet", "--app", app, "--output", str(self.assembly), "**"]
@@ -62,6 +72,8 @@ class Artifact:
                 self._build_image(asset_id, image["source"], manifest.parent)
                 image["source"] = {"executable": self._loading(asset_id, manifest.parent)}
             manifest.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        self._describe_images()
+        self._write_provenance(commit, started)
         description = {
             "format_version": _FORMAT_VERSION,
             "commit": commit,
@@ -151,6 +163,29 @@ class Artifact:
         folder = manifest_folder / source["directory"]
         _run([_docker(), "build", "--tag", _tag(asset_id), *arguments, *platform, "."], folder=folder)
         _run([_docker(), "save", "--output", str(file), _tag(asset_id)], folder=folder)
+
+    def _describe_images(self) -> None:
+        (self.folder / _BILLS).mkdir()
+        for image in self._images():
+            try:
+                text = bill_of_materials(image, name=_tag(image.stem))
+            except ImageError as error:
+                raise ArtifactError(str(error)) from error
+            (self.folder / _BILLS / f"{image.stem}.cdx.json").write_text(text, encoding="utf-8")
+
+    def _write_provenance(self, commit: str, started: datetime) -> None:
+        subjects = {
+            **{_tag(image.stem): image_id(image) for image in self._images()},
+            **{
+                file.relative_to(self.folder).as_posix(): _sha256(file)
+                for file in (*self._images(), self.assembly / "manifest.json")
+            },
+        }
+        text = provenance(subjects, commit=commit, started=started, finished=datetime.now(UTC))
+        (self.folder / _PROVENANCE).write_text(text, encoding="utf-8")
+
+    def _images(self) -> list[Path]:
+        return sorted((self.folder / _IMAGES).glob("*.tar"))
 
     def _image_file(self, asset_id: str) -> Path:
         return self.folder / _IMAGES / f"{asset_id}.tar"

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.tools.saved_image import saved_image
 from tools.artifact import Artifact, ArtifactError, main
+
+_DBT = "Metadata-Version: 2.4\nName: dbt_core\nVersion: 1.11\n"
 
 
 def _manifest(assembly: Path, source: dict[str, object]) -> None:
@@ -28,7 +31,10 @@ def artifact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Artifact:
     artifact = Artifact(folder=tmp_path / "artifact")
     cdk = _program(tmp_path / "cdk", f'cp -r "{tmp_path}/prepared" "{artifact.assembly}"')
     monkeypatch.setattr("tools.artifact._CDK", cdk)
-    docker = f'echo "$@" >> {tmp_path}/calls; if [ "$1" = save ]; then echo image > "$3"; fi'
+    image = saved_image(
+        tmp_path / "image.tar", [{"usr/lib/python3/dist-packages/dbt_core-1.11.dist-info/METADATA": _DBT}]
+    )
+    docker = f'echo "$@" >> {tmp_path}/calls; if [ "$1" = save ]; then cp {image} "$3"; fi'
     monkeypatch.setenv("CDK_DOCKER", _program(tmp_path / "docker", docker))
     return artifact
 
@@ -96,3 +102,40 @@ def test_a_pipeline_deploys_as_the_role_that_the_artifact_names(
 
     assert artifact.deploy("dev") == 0
     assert (tmp_path / "deployed").read_text() == "arn:aws:iam::1:role/dev-dbt-deploy eu-west-1\n"
+
+
+def test_beside_the_images_lies_what_they_are_made_of_and_what_all_comes_from(
+    artifact: Artifact, tmp_path: Path
+) -> None:
+    """Both are part of the artifact: what was changed in them is not deployed."""
+    _manifest(tmp_path / "prepared", {"directory": "."})
+    artifact.build("app", commit="c0ffee")
+
+    bill = json.loads((artifact.folder / "sbom/a1b2.cdx.json").read_text())
+    assert [component["purl"] for component in bill["components"]] == ["pkg:pypi/dbt-core@1.11"]
+    statement = json.loads((artifact.folder / "provenance.json").read_text())
+    subjects = {subject["name"]: subject["digest"]["sha256"] for subject in statement["subject"]}
+    checksums = json.loads((artifact.folder / "artifact.json").read_text())["sha256"]
+    assert subjects == {
+        "cdk.out/manifest.json": checksums["cdk.out/manifest.json"],
+        "images/a1b2.tar": checksums["images/a1b2.tar"],
+        "dbt-on-fargate:a1b2": bill["metadata"]["component"]["version"].removeprefix("sha256:"),
+    }
+    assert statement["predicate"]["buildDefinition"]["externalParameters"]["source"]["digest"] == {
+        "gitCommit": "c0ffee"
+    }
+
+    (artifact.folder / "sbom/a1b2.cdx.json").write_text("{}")
+    with pytest.raises(ArtifactError, match=r"is not as it was built: sbom/a1b2\.cdx\.json"):
+        artifact.deploy("dev")
+
+
+def test_an_image_that_is_none_stops_the_build(
+    artifact: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty bill of materials would say that it holds nothing."""
+    _manifest(tmp_path / "prepared", {"directory": "."})
+    docker = f'if [ "$1" = save ]; then tar --create --file "$3" --directory {tmp_path} prepared; fi'
+    monkeypatch.setenv("CDK_DOCKER", _program(tmp_path / "docker", docker))
+    with pytest.raises(ArtifactError, match=r"a1b2.tar is no image that was saved: it has no manifest.json"):
+        artifact.build("app", commit="c0ffee")
