@@ -23,7 +23,7 @@ def environments(project_path: Path) -> tuple[Environment, ...]:
     """Two environments of the local account, without Airflow."""
     project = dataclasses.replace(LOCAL.projects[0], path=project_path, scheduler="none", schedule=None)
     return tuple(
-        dataclasses.replace(LOCAL, name=name, airflow=None, projects=(project,), ci=pipeline)
+        dataclasses.replace(LOCAL, name=name, airflow=None, analyst_role_arns=(), projects=(project,), ci=pipeline)
         for name, pipeline in zip(NAMES, (_FIRST_PIPELINE, _SECOND_PIPELINE), strict=True)
     )
 
