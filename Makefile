@@ -302,6 +302,10 @@ slim-ci: setup ## Build what a pull request changes, in the account, in schemas 
 slim-ci-drop: setup ## Drop the schemas of a pull request that is closed: ENV=dev PROJECT=bookshop PR=17
 	@PYTHONPATH=container:dags $(BIN)/python -m tools.slim_ci drop '$(ENV)' '$(PROJECT)' '$(PR)' $(if $(WAIT),--wait '$(WAIT)')
 
+.PHONY: new-project
+new-project: setup ## Make a dbt project of one model that passes all checks: NAME=book_sales
+	@$(BIN)/python -m tools.new_project '$(NAME)'
+
 # ---- the rest of the infrastructure ----------------------------------------------------------------------------------
 
 .PHONY: packages
