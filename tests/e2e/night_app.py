@@ -21,6 +21,7 @@ def environment(project_path: Path) -> Environment:
         LOCAL,
         name=NAME,
         airflow=None,
+        analyst_role_arns=(),
         encryption_key=OwnKey(),
         start_within=timedelta(minutes=1),
         runbook_url="https://example.com/runbook",
