@@ -272,7 +272,7 @@ class PullRequest:
             "--output-keys",
             "unique_id",
         ]
-        code, listed = dbt.run(["--quiet", "ls", *selection], parsed)
+        code, listed = dbt.run(["--log-level", "none", "ls", *selection], parsed)
         if code:
             raise ProjectError("dbt cannot tell what is changed")
         unique_ids = [json.loads(line)["unique_id"] for line in listed]

@@ -83,8 +83,8 @@ def drop_schemas(schema: str, suffixes: tuple[str, ...]) -> list[str]:
             found = sorted(name for (name,) in table.rows if names.fullmatch(name))
             for name in found:
                 quoted = name.replace('"', '""')
-                adapter.execute(f'drop schema if exists "{quoted}" cascade', auto_begin=True)
-            adapter.commit_if_has_connection()
+                # The profile leaves dbt-redshift's autocommit on, so each statement stands.
+                adapter.execute(f'drop schema if exists "{quoted}" cascade')
     except Exception as error:
         raise RunnerError(f"schemas could not be dropped: {SCRUBBER.scrub(str(error)).strip()}") from error
     if found:

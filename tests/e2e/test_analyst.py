@@ -7,8 +7,10 @@ That login has the permissions of docs/analyst.md and no others, and every comma
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -42,7 +44,7 @@ class Analyst:
         given = story.cloud.account.client("sts").assume_role(
             RoleArn=f"arn:aws:iam::{account}:role/{_ROLE}", RoleSessionName="ana"
         )["Credentials"]
-        self._environment = {
+        self.environment = {
             **story.cloud.client_environment(),
             "AWS_ACCESS_KEY_ID": given["AccessKeyId"],
             "AWS_SECRET_ACCESS_KEY": given["SecretAccessKey"],
@@ -64,7 +66,7 @@ class Analyst:
                 *(f"{name}={value}" for name, value in {**named, **variables}.items()),
             ],
             cwd=REPOSITORY_ROOT,
-            env=self._environment,
+            env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -256,3 +258,99 @@ def test_dbt_works_offline_on_the_stand_in(analyst: Analyst) -> None:
     assert code == 0, output
     assert "schema dbt_ana in a stand-in for Redshift on this machine" in output
     assert re.search(rf"OK created sql view model dbt_ana\.{_MODEL}", output), output
+
+
+class PullRequest:
+    """A checkout of the sample project with a change, and the commands of CI about it."""
+
+    def __init__(self, analyst: Analyst, folder: Path) -> None:
+        self.analyst = analyst
+        self.project = folder / "bookshop"
+        self.comment = folder / "comment.md"
+        shutil.copytree(REPOSITORY_ROOT / "projects/bookshop", self.project)
+
+    def try_it(self) -> tuple[int, str]:
+        """Try it as `make slim-ci` does, which takes the project of this repository; returns exit code and comment."""
+        done = subprocess.run(
+            [sys.executable, "-c", _TRY, str(self.project), str(self.comment)],
+            cwd=REPOSITORY_ROOT,
+            env={**self.analyst.environment, "PYTHONPATH": "container:dags:."},
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert self.comment.exists(), done.stdout + done.stderr
+        return done.returncode, self.comment.read_text()
+
+
+_TRY = """
+import sys
+from pathlib import Path
+from local_cloud.app import local_environment
+from tools.slim_ci import main
+
+project, comment = sys.argv[1:]
+sys.exit(main(["try", "local", "bookshop", "17", "--comment", comment], (local_environment(Path(project)),)))
+"""
+
+
+@pytest.fixture(scope="module")
+def pull_request(analyst: Analyst, green_run: str, tmp_path_factory: pytest.TempPathFactory) -> PullRequest:
+    """A pull request that is not merged yet."""
+    assert green_run
+    return PullRequest(analyst, tmp_path_factory.mktemp("pull-request"))
+
+
+def test_pull_request_that_changes_no_model_starts_nothing(analyst: Analyst, green_run: str, tmp_path: Path) -> None:
+    """The repository's own checkout is what is deployed."""
+    assert green_run
+    code, output = analyst.make("slim-ci", PR=17, COMMENT=tmp_path / "comment.md")
+
+    assert code == 0, output
+    assert "no model is changed" in (tmp_path / "comment.md").read_text()
+
+
+def test_pull_request_is_built_in_schemas_of_its_own(analyst: Analyst, pull_request: PullRequest) -> None:
+    """What changed and what depends on it; the deployed schemas, latest.json and the history are as before."""
+    story = analyst.story
+    deployed, latest = _relations(story, "analytics"), story.deployed.records.json("bookshop/latest.json")
+    model = next(pull_request.project.glob("models/marts/**/dim_books.sql"))
+    model.write_text(model.read_text() + "\n-- changed\n")
+    code, comment = pull_request.try_it()
+    built = {name for name in _relations(story, "analytics_pr_17") if "dbt_tmp" not in name}
+
+    assert code == 0, comment
+    assert {name.partition(".")[2] for name in built} == {"dim_books", "author_sales", "bestsellers"}
+    assert _relations(story, "analytics") - built == deployed
+    assert story.deployed.records.json("bookshop/latest.json") == latest
+    assert re.search(r"✅ success \| `dim_books` \| \d", comment), comment
+    assert "report.html" in comment
+
+
+def test_pull_request_that_breaks_a_model_says_which_and_why(pull_request: PullRequest) -> None:
+    """In the database's words, with the column that a contract has promised, before the merge."""
+    model = next(pull_request.project.glob("models/marts/**/dim_books.sql"))
+    model.write_text(f"select no_such_column from (\n{model.read_text()}\n) as broken\n")
+    documented = next(pull_request.project.glob("models/marts/**/_core.yml"))
+    text = documented.read_text()
+    column = "      - name: customer_name\n        data_type: varchar(201)\n        description: First and last name.\n"
+    assert column in text
+    documented.write_text(text.replace(column, ""))
+    code, comment = pull_request.try_it()
+
+    assert code == 1, comment
+    assert 'column "no_such_column" does not exist' in comment
+    assert re.search(r"`customer_name` of `dim_customers`: its own contract, exposure newsletter", comment), comment
+
+
+def test_schemas_of_a_closed_pull_request_are_dropped(analyst: Analyst, pull_request: PullRequest) -> None:
+    """All of its own, and none else; what it was tried with is gone from the bucket."""
+    story = analyst.story
+    assert pull_request.comment.exists()
+    deployed = {name for name in _relations(story, "analytics") if not name.startswith("analytics_pr_17")}
+    code, output = analyst.make("slim-ci-drop", PR=17)
+
+    assert code == 0, output
+    assert story.cloud.warehouse.query("select nspname from pg_namespace where nspname like 'analytics_pr_17%%'") == []
+    assert _relations(story, "analytics") == deployed
+    assert story.deployed.records.keys("bookshop/slim-ci/") == []
