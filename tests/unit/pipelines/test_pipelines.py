@@ -1,6 +1,7 @@
 """What a push, a pull request and an approval set going, in GitHub and in GitLab, as runners on this machine do it."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,17 +13,40 @@ from tests.unit.pipelines.runners import GITLAB_FILE, WORKFLOWS, Runners, used_a
 _MAIN = {"ref": "refs/heads/main"}
 _NO_TOKEN = "| token: none"
 
-# GitHub's command line, which knows the artifact of one commit.
-_GH = """#!/bin/sh
-echo "gh $2" >>"$CALLS"
-case "$2" in *artifact-built) echo 4711 ;; esac
+# GitHub's command line: `gh api PATH --jq FILTER`, which knows the artifacts of ARTIFACTS.
+_GH = f"""#!{sys.executable}
+import jq, json, os, sys
+
+_, path, _, program = sys.argv[1:]
+with open(os.environ["CALLS"], "a") as calls:
+    print("gh", path, file=calls)
+name = path.partition("?name=")[2]
+found = [artifact for artifact in {{artifacts}} if artifact["name"] == name]
+print(*jq.compile(program).input_value({{{{"artifacts": found}}}}).all())
 """
+
+
+def _artifact(run_id: int, **changes: object) -> dict[str, object]:
+    """As GitHub lists an artifact of commit `built` that a push to main made, with `changes` of its run."""
+    run = {"id": run_id, "repository_id": 1, "head_repository_id": 1, "head_branch": "main", "head_sha": "built"}
+    return {"name": "artifact-built", "expired": False, "workflow_run": {**run, **changes}}
+
+
+_ARTIFACTS = [
+    _artifact(1, head_branch="feature"),
+    _artifact(2, head_repository_id=666),
+    _artifact(3, head_sha="another"),
+    {**_artifact(4), "expired": True},
+    _artifact(4711),
+    _artifact(4000),
+    {**_artifact(5, head_branch="feature", head_sha="never"), "name": "artifact-never"},
+]
 
 
 @pytest.fixture
 def runners(tmp_path: Path) -> Runners:
     """Both runners and a checkout."""
-    runners = Runners(tmp_path, {"gh": _GH})
+    runners = Runners(tmp_path, {"gh": _GH.format(artifacts=_ARTIFACTS)})
     runners.prepare()
     return runners
 
@@ -93,7 +117,7 @@ def test_github_pull_request_of_a_fork_gets_no_comment(runners: Runners) -> None
 
 
 def test_github_goes_back_to_an_earlier_commit_by_its_artifact(runners: Runners) -> None:
-    """The run that built it is looked up, and its artifact deployed; nothing is built."""
+    """The run of main that built it is looked up, and its artifact deployed; what pull requests uploaded is left alone."""
     (runners.folder / "store/artifact-built").mkdir(parents=True)
     (runners.folder / "store/artifact-built/artifact.json").write_text("the earlier artifact\n")
     ran = runners.github("workflow_dispatch", {"inputs": {"environment": "live", "commit": "built"}})
