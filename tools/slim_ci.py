@@ -180,8 +180,7 @@ class PullRequest:
         return ending.exit_code
 
     def _try(self, state_of: str, removed: Sequence[Removed], *, days: int, wait_seconds: float) -> Result:
-        oldest = datetime.now(UTC) - timedelta(days=days)
-        old = [suffix for suffix, last in self._tried().items() if last < oldest and suffix != self._suffix]
+        old = left_behind(self._tried(), own=self._suffix, before=datetime.now(UTC) - timedelta(days=days))
         archive = f"{self._prefix}{self._suffix}/{secrets.token_hex(8)}.tar.gz"
         s3 = self._project.own.client("s3")
         s3.put_object(Bucket=self._bucket, Key=archive, Body=archive_of(DbtProjectFiles(self._chosen.project.folder)))
@@ -282,11 +281,7 @@ class PullRequest:
 
     def _tried(self) -> dict[str, datetime]:
         """By suffix of a pull request, when it was tried last."""
-        tried: dict[str, datetime] = {}
-        for key, modified in self._archives():
-            suffix = key.removeprefix(self._prefix).partition("/")[0]
-            tried[suffix] = max(modified, tried.get(suffix, modified))
-        return tried
+        return last_tried((key.removeprefix(self._prefix), modified) for key, modified in self._archives())
 
     def _archives(self) -> Iterable[tuple[str, datetime]]:
         pages = self._project.s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix)
@@ -314,6 +309,20 @@ class PullRequest:
             exit_code=int(exit_code),
             **fields,
         )
+
+
+def last_tried(archives: Iterable[tuple[str, datetime]]) -> dict[str, datetime]:
+    """By suffix of a pull request, when its last archive was written; `archives` are keys such as `pr_17/a.tar.gz` and times."""
+    tried: dict[str, datetime] = {}
+    for key, modified in archives:
+        suffix = key.partition("/")[0]
+        tried[suffix] = max(modified, tried.get(suffix, modified))
+    return tried
+
+
+def left_behind(tried: Mapping[str, datetime], *, own: str, before: datetime) -> list[str]:
+    """The suffixes of other pull requests than `own` that were tried last before a time."""
+    return sorted(suffix for suffix, last in tried.items() if last < before and suffix != own)
 
 
 def archive_of(files: DbtProjectFiles) -> bytes:

@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from constructs_lib.dbt_project_files import DbtProjectFiles
 from stacks.environments import ENVIRONMENTS
 from tests.unit.conftest import WriteProject
 from tools.breaking_changes import Removed
-from tools.slim_ci import Result, archive_of, main
+from tools.slim_ci import Result, archive_of, last_tried, left_behind, main
 
 
 def test_comment_says_what_failed_what_is_taken_away_and_where_the_report_is() -> None:
@@ -67,6 +68,15 @@ def test_archive_has_what_an_image_would_have(write_project: WriteProject) -> No
         names = archive.getnames()
 
     assert names == ["dbt_packages/p/dbt_project.yml", "dbt_project.yml", "models/a.sql"]
+
+
+def test_schemas_that_nobody_has_dropped_go_after_some_days() -> None:
+    """By the last push of their pull request; one's own are dropped in any case, before they are built."""
+    day = datetime(2026, 11, 20, tzinfo=UTC)
+    archives = [("pr_1/a.tar.gz", 1), ("pr_2/a.tar.gz", 1), ("pr_2/b.tar.gz", 19), ("pr_17/a.tar.gz", 1)]
+    tried = last_tried((key, day.replace(day=number)) for key, number in archives)
+
+    assert left_behind(tried, own="pr_17", before=day.replace(day=13)) == ["pr_1"]
 
 
 @pytest.mark.parametrize("number", ["", "0", "17; drop", "main"])
