@@ -308,6 +308,11 @@ new-project: setup ## Make a dbt project of one model that passes all checks: NA
 
 # ---- the rest of the infrastructure ----------------------------------------------------------------------------------
 
+.PHONY: destroy
+destroy: setup ## Destroy an environment, or one project of it, and say what is kept: ENV=dev PROJECT=name
+	@test -n "$(ENV)" || { echo 'name the environment: make destroy ENV=dev'; exit 2; }
+	@$(BIN)/python -m tools.destroy "$(ENV)" $(PROJECT)
+
 .PHONY: packages
 packages: setup ## Install the dbt packages of a project, so that its image needs no package hub: PROJECT=path
 	@test -n "$(PROJECT)" || { echo 'name the project: make packages PROJECT=projects/bookshop'; exit 2; }

@@ -86,14 +86,14 @@ def _read_graphs(fleet_: _Fleet) -> None:
 
     dbt parses the first project only, since the others differ in nothing that the graph tells; `synth_1_first` says what it takes.
     """
-    parse, manifests = dbt_graph._parse, list[object]()  # noqa: SLF001 - the one step whose work is shared
+    parse, manifests = dbt_graph.dbt_manifest, list[object]()
 
     def parse_once(*arguments: object) -> object:
         if not manifests:
             manifests.append(parse(*arguments))  # type: ignore[arg-type]
         return manifests[0]
 
-    with mock.patch.object(dbt_graph, "_parse", parse_once):
+    with mock.patch.object(dbt_graph, "dbt_manifest", parse_once):
         dbt_app(fleet(fleet_.folder, environments=fleet_.environments, projects=fleet_.projects))
 
 

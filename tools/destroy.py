@@ -57,7 +57,13 @@ class Destruction:
             wanted = [names.project_stack(self._environment.name, project)]
         else:
             shared = names.environment_stack(self._environment.name)
-            of_projects = sorted(name for name in self._names() if name.startswith(f"{shared}-"))
+            # Another environment's name may begin as this one's does: `live` and `live-dbt-eu`.
+            ending = f" in environment {self._environment.name}"
+            of_projects = sorted(
+                name
+                for name in self._names()
+                if name.startswith(f"{shared}-") and str(self._template(name).get("Description")).endswith(ending)
+            )
             wanted = [*of_projects, shared, names.ci_stack(self._environment.name)]
         return [stack for name in wanted if (stack := self._stack(name)) is not None]
 
@@ -74,10 +80,12 @@ class Destruction:
 
     def _names(self) -> Iterator[str]:
         for page in self._cloudformation.get_paginator("describe_stacks").paginate():
-            for stack in page["Stacks"]:
-                # Another environment's name may begin as this one's does: `live` and `live-dbt-eu`.
-                if str(stack.get("Description")).endswith(f" in environment {self._environment.name}"):
-                    yield stack["StackName"]
+            yield from (stack["StackName"] for stack in page["Stacks"] if stack["StackStatus"] != "DELETE_COMPLETE")
+
+    def _template(self, name: str) -> dict[str, Any]:
+        body: Any = self._cloudformation.get_template(StackName=name, TemplateStage="Original")["TemplateBody"]
+        template: dict[str, Any] = body if isinstance(body, dict) else json.loads(body)
+        return template
 
     def _stack(self, name: str) -> DeployedStack | None:
         try:
@@ -91,8 +99,7 @@ class Destruction:
         return DeployedStack(name, bool(stack.get("EnableTerminationProtection")), tuple(self._kept(name)))
 
     def _kept(self, name: str) -> Iterator[Kept]:
-        body: Any = self._cloudformation.get_template(StackName=name, TemplateStage="Original")["TemplateBody"]
-        resources = (body if isinstance(body, dict) else json.loads(body))["Resources"]
+        resources = self._template(name)["Resources"]
         for page in self._cloudformation.get_paginator("list_stack_resources").paginate(StackName=name):
             for deployed in page["StackResourceSummaries"]:
                 resource = resources.get(deployed["LogicalResourceId"], {})
