@@ -153,6 +153,7 @@ def test_vpc_tells_its_cidr_block(aws: Aws, stock: Aws, unique: str) -> None:
             "AWS::ECS::ClusterCapacityProviderAssociations",
             {"Cluster": {"Ref": "C"}, "CapacityProviders": ["FARGATE_SPOT"], "DefaultCapacityProviderStrategy": []},
         ),
+        ("AWS::IAM::OIDCProvider", {"Url": "https://token.example.com", "ClientIdList": ["sts.amazonaws.com"]}),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -27,6 +27,7 @@ def apply() -> None:
         create=_associate_capacity_providers,
         delete=lambda cluster, _: _put_capacity_providers(cluster, [], []),
     )
+    _add("AWS::IAM::OIDCProvider", create=_create_oidc_provider, delete=_delete_oidc_provider)
 
     # They call the emulator itself, which must be free to answer meanwhile.
     replace(
@@ -73,6 +74,18 @@ def _create_flow_log(props: Json) -> Created:
 
 def _delete_flow_log(physical_id: str, _props: Json) -> None:
     root_client("ec2").delete_flow_logs(FlowLogIds=[physical_id])
+
+
+def _create_oidc_provider(props: Json) -> Created:
+    answer = root_client("iam").create_open_id_connect_provider(
+        Url=props["Url"], ClientIDList=props.get("ClientIdList", []), ThumbprintList=props.get("ThumbprintList", [])
+    )
+    arn = answer["OpenIDConnectProviderArn"]
+    return arn, {"Arn": arn}
+
+
+def _delete_oidc_provider(physical_id: str, _props: Json) -> None:
+    root_client("iam").delete_open_id_connect_provider(OpenIDConnectProviderArn=physical_id)
 
 
 def _authorize(direction: str, props: Json) -> Created:
