@@ -1,4 +1,4 @@
-"""The end of the deployment, and what its roles have used until then; it runs last."""
+"""The end of the deployment, and what its roles have used until then."""
 
 from tests.e2e.conftest import Story
 from tests.e2e.grants import Role, decisions, unused

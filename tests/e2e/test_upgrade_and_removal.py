@@ -1,7 +1,8 @@
 """
 The life of an environment that keeps its data: upgraded from an earlier state, a project goes, another is rolled back, all goes.
 
-The tests are one story: each goes on where the one before stopped.
+The tests are one story: each goes on where the one before stopped. They come after the account is empty again, because they
+leave in it what is kept.
 """
 
 import shutil
@@ -95,7 +96,7 @@ class Life:
 
 @pytest.fixture(scope="module")
 def life(story: Story, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
-    """The environment; what it keeps when it is destroyed is thrown away after the tests."""
+    """The environment, as the commands see it; what it keeps goes with the local cloud."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in story.cloud.client_environment().items():
             patch.setenv(name, value)
