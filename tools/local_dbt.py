@@ -1,60 +1,72 @@
-"""dbt in this process, as the locked environment has it, on a profile that holds no value."""
+"""dbt on this machine, of the version that the project's image has, on a profile that holds no value."""
 
+import json
 import os
-import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from constructs_lib.dbt_graph import dbt_python_of
+from constructs_lib.repository import REPOSITORY
 from runner.credentials import Warehouse
 from runner.profile import PROFILE_NAME, profile_environment, write_profile
+from stacks.settings import DbtProject
 
-if TYPE_CHECKING:
-    from dbt.contracts.graph.manifest import Manifest
-
-_QUIET = ("--no-send-anonymous-usage-stats", "--no-version-check")
-
-
-class ProjectError(Exception):
-    """The project does not parse; the message is dbt's."""
+_ENVIRONMENTS = REPOSITORY / ".cache" / "dbt-graph"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LocalDbt:
-    """One dbt project, built where `schema` of `warehouse` is, as `target`; its profile is written to `profiles_folder`."""
+    """
+    One project, built in `schema` of `warehouse` as `target` and nowhere else; its profile is written to `profiles_folder`.
 
-    project_folder: Path
+    `environment` is added to that of the process.
+    """
+
+    project: DbtProject
     profiles_folder: Path
     warehouse: Warehouse
     target: str
     schema: str
+    environment: Mapping[str, str] = field(default_factory=dict)
 
-    def parse(self, options: Sequence[str] = ()) -> "Manifest":
-        """Parse the project; raises ProjectError."""
-        from dbt.cli.main import dbtRunner  # noqa: PLC0415 - seconds of import that a refusal need not wait for
-        from dbt.contracts.graph.manifest import Manifest  # noqa: PLC0415 - as above
+    def run(
+        self,
+        arguments: Sequence[str],
+        *,
+        variables: Sequence[str] = (),
+        parses: bool = True,
+        manifest_file: Path | None = None,
+        captures: bool = False,
+    ) -> subprocess.CompletedProcess[str]:
+        """
+        Run a command and return its ending, with dbt's exit code, or `dbt_process.OUTSIDE` if a node would be built outside.
 
-        parsed = dbtRunner().invoke([*_QUIET, "--quiet", "parse", *options, *self._place()])
-        if not isinstance(parsed.result, Manifest):
-            raise ProjectError(f"the project does not parse: {parsed.exception}")
-        return parsed.result
-
-    def run(self, arguments: Sequence[str], manifest: "Manifest | None" = None) -> tuple[int, Any]:
-        """Run a command, its output as it comes, on `manifest` if it is given; returns dbt's exit code and its result."""
-        from dbt.cli.main import dbtRunner  # noqa: PLC0415 - as in parse
-
-        done = dbtRunner(manifest=manifest).invoke([*_QUIET, *arguments, *self._place()])
-        if done.success:
-            return 0, done.result
-        if done.exception is None:
-            return 1, done.result
-        print(f"error: {done.exception}", file=sys.stderr)
-        return 2, None
-
-    def _place(self) -> list[str]:
+        Its output goes where that of this process goes, unless `captures`. `variables`: the options that the project is parsed
+        with. Raises SettingsError if the project pins packages that cannot be installed.
+        """
         write_profile(self.profiles_folder, warehouse=self.warehouse, target=self.target)
-        # The password is in this process's environment and nowhere else.
-        os.environ.update(profile_environment(self.warehouse, environment=self.target, schema=self.schema))
-        place = ["--project-dir", str(self.project_folder), "--profiles-dir", str(self.profiles_folder)]
-        return [*place, "--profile", PROFILE_NAME, "--target", self.target]
+        place = ["--project-dir", str(self.project.folder), "--profiles-dir", str(self.profiles_folder)]
+        order = {
+            "arguments": list(arguments),
+            "place": [*place, "--profile", PROFILE_NAME, "--target", self.target],
+            "schema": self.schema if parses else None,
+            "database": self.warehouse.database,
+            "variables": list(variables),
+            "manifest_file": None if manifest_file is None else str(manifest_file),
+        }
+        python = dbt_python_of(self.project.locked_requirements, self.project.name, _ENVIRONMENTS)
+        return subprocess.run(
+            [python, "-m", "tools.dbt_process", json.dumps(order)],
+            # The password is in the environment of that one process and nowhere else.
+            env={
+                **os.environ,
+                **profile_environment(self.warehouse, environment=self.target, schema=self.schema),
+                **self.environment,
+                "PYTHONPATH": os.pathsep.join((str(REPOSITORY), str(REPOSITORY / "container"))),
+            },
+            check=False,
+            text=True,
+            capture_output=captures,
+        )

@@ -16,15 +16,15 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from constructs_lib.repository import REPOSITORY
+from constructs_lib.settings_error import SettingsError as StackSettingsError
 from constructs_lib.warehouse_credentials import runner_entry
 from local_cloud.redshift_stand_in import RedshiftStandIn
 from runner.credentials import Warehouse, credentials_source
 from runner.outcome import SettingsError
-from runner.trial import OutsideError, check_relations
-from stacks.settings import Environment
+from stacks.settings import DbtProject, Environment
 from tools import my_credentials
 from tools.deployed import AnalystError, Chosen, DeployedProject, choose
-from tools.local_dbt import LocalDbt, ProjectError
+from tools.local_dbt import LocalDbt
 from tools.pages import PagesError, bucket_reader
 
 TARGET = "sandbox"
@@ -96,41 +96,39 @@ def check_arguments(arguments: Sequence[str]) -> None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sandbox:
-    """A project, the schema that it is built in, and the warehouse that this is in."""
+    """
+    A project, the schema that it is built in, and the warehouse that this is in.
 
-    project_folder: Path
+    `ca_file`: the authority of the warehouse's certificate, if it is none that this machine trusts.
+    """
+
+    project: DbtProject
     schema: str
     warehouse: Warehouse
+    ca_file: Path | None = None
 
     def dbt(self, arguments: Sequence[str], *, state: Path | None) -> int:
         """
-        Run a dbt command in this process, its output as it comes; returns dbt's exit code.
+        Run a dbt command, its output as it comes; returns dbt's exit code.
 
-        What is not selected, and not in the sandbox, is read where the manifest in `state` has it. Raises AnalystError before
-        anything is touched if any node would be built outside of the sandbox.
+        What is not selected, and not in the sandbox, is read where the manifest in `state` has it. It returns 3, and has touched
+        nothing, if any node would be built outside of the sandbox.
         """
-        os.environ["DBT_SANDBOX_USER"] = self.schema.removeprefix(_PREFIX)
         dbt = LocalDbt(
-            project_folder=self.project_folder,
+            project=self.project,
             profiles_folder=_CACHE / "profiles",
             warehouse=self.warehouse,
             target=TARGET,
             schema=self.schema,
+            environment={
+                "DBT_SANDBOX_USER": self.schema.removeprefix(_PREFIX),
+                **({} if self.ca_file is None else {"SSL_CERT_FILE": str(self.ca_file)}),
+            },
         )
-        if arguments[0] in _WITHOUT_A_MANIFEST:
-            return dbt.run(arguments)[0]
-        try:
-            manifest = dbt.parse(_variables(arguments))
-            check_relations(manifest, schema=self.schema, database=self.warehouse.database)
-        except OutsideError as error:
-            raise AnalystError(f"{error}; the sandbox's target.name is {TARGET!r}") from error
-        except ProjectError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
         if state is not None and arguments[0] in _DEFERRING:
             arguments = [*arguments, "--defer", "--state", str(state)]
-        # The manifest that was checked is the one that is run.
-        return dbt.run(arguments, manifest)[0]
+        parses = arguments[0] not in _WITHOUT_A_MANIFEST
+        return dbt.run(arguments, variables=_variables(arguments), parses=parses).returncode
 
 
 def _variables(arguments: Sequence[str]) -> list[str]:
@@ -173,9 +171,9 @@ def fetch_state(chosen: Chosen) -> Path | None:
 
 
 @contextlib.contextmanager
-def offline_warehouse(project: str, raw_sql: Path | None) -> Iterator[Warehouse]:
+def offline_warehouse(project: str, raw_sql: Path | None) -> Iterator[tuple[Warehouse, Path]]:
     """
-    A stand-in for Redshift on this machine until the block ends; what was built in it is there the next time.
+    A stand-in for Redshift on this machine until the block ends, and its authority's certificate; what was built in it is there the next time.
 
     `raw_sql` makes what the project's sources name, when the stand-in is new. Raises AnalystError while another command uses it.
     """
@@ -193,14 +191,14 @@ def offline_warehouse(project: str, raw_sql: Path | None) -> Iterator[Warehouse]
             if raw_sql is not None and not loaded.exists():
                 stand_in.run_sql(raw_sql.read_text(encoding="utf-8"))
                 loaded.touch()
-            os.environ["SSL_CERT_FILE"] = str(stand_in.ca_file)
-            yield Warehouse(
+            warehouse = Warehouse(
                 host=stand_in.host,
                 port=stand_in.port,
                 database=stand_in.database,
                 user=stand_in.user,
                 password=stand_in.password,
             )
+            yield warehouse, stand_in.ca_file
         finally:
             stand_in.stop()
 
@@ -224,7 +222,7 @@ def main(arguments: Sequence[str], environments: Sequence[Environment], *, envir
         if chosen.offline:
             return _offline(found, schema, dbt, chosen.raw_sql)
         return _online(found, schema, dbt)
-    except (AnalystError, PagesError) as error:
+    except (AnalystError, PagesError, StackSettingsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 3
     except (ClientError, BotoCoreError) as error:
@@ -240,16 +238,18 @@ def _online(chosen: Chosen, schema: str, dbt: Sequence[str]) -> int:
     if wants_state:
         what = "is read where the last run built it" if state else "is not there: no run has published docs yet"
         print(f"what is neither selected nor in the sandbox {what}", flush=True)
-    return Sandbox(project_folder=chosen.project.folder, schema=schema, warehouse=warehouse).dbt(dbt, state=state)
+    return Sandbox(project=chosen.project, schema=schema, warehouse=warehouse).dbt(dbt, state=state)
 
 
 def _offline(chosen: Chosen, schema: str, dbt: Sequence[str], raw_sql: str) -> int:
     sources = Path(raw_sql) if raw_sql else REPOSITORY / f"local_cloud/sources/{chosen.project.name}.sql"
     if raw_sql and not sources.is_file():
         raise AnalystError(f"RAW_SQL must be a file, got {raw_sql!r}")
-    with offline_warehouse(chosen.project.name, sources if sources.is_file() else None) as warehouse:
+    loads = sources if sources.is_file() else None
+    with offline_warehouse(chosen.project.name, loads) as (warehouse, ca_file):
         print(f"schema {schema} in a stand-in for Redshift on this machine", flush=True)
-        return Sandbox(project_folder=chosen.project.folder, schema=schema, warehouse=warehouse).dbt(dbt, state=None)
+        sandbox = Sandbox(project=chosen.project, schema=schema, warehouse=warehouse, ca_file=ca_file)
+        return sandbox.dbt(dbt, state=None)
 
 
 if __name__ == "__main__":

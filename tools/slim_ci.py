@@ -7,9 +7,9 @@ Only what changed and what depends on it is built; the rest is read from the las
 import argparse
 import io
 import json
-import os
 import re
 import secrets
+import subprocess
 import sys
 import tarfile
 import tempfile
@@ -32,7 +32,7 @@ from tools.breaking_changes import Removed, removed_columns
 from tools.deployed import AnalystError, Chosen, DeployedProject, choose
 from tools.follow import Ending, ExitCode, RunView, follow
 from tools.launch import start
-from tools.local_dbt import LocalDbt, ProjectError
+from tools.local_dbt import LocalDbt
 from tools.pages import PagesError, bucket_reader
 
 SELECTION = "state:modified+"
@@ -159,10 +159,11 @@ class PullRequest:
         state_of, state = self._last_good_state()
         with tempfile.TemporaryDirectory(prefix="slim-ci-") as folder:
             (Path(folder) / "manifest.json").write_text(json.dumps(state), encoding="utf-8")
-            try:
-                changed, manifest = self._changed(Path(folder))
-            except ProjectError as error:
-                return self._result(str(error), ExitCode.DID_NOT_FINISH)
+            listed, manifest = self._changed(Path(folder))
+        if manifest is None or listed.returncode != 0:
+            return self._result(listed.stderr.removeprefix("error: ") or listed.stdout, ExitCode.DID_NOT_FINISH)
+        unique_ids = [json.loads(line)["unique_id"] for line in listed.stdout.splitlines() if line.startswith("{")]
+        changed = [name for name in unique_ids if not name.startswith(("exposure.", "source."))]
         removed = removed_columns(state, manifest)
         if not changed:
             return self._result("no model is changed, so nothing is to be built", ExitCode.SUCCESS, removed=removed)
@@ -248,19 +249,20 @@ class PullRequest:
             f"{deployment.project} in {deployment.environment} has no good run with docs yet to compare with"
         )
 
-    def _changed(self, state_folder: Path) -> tuple[list[str], dict[str, Any]]:
-        """The unique ids that are changed or depend on a change, and the manifest of the pull request; raises ProjectError."""
+    def _changed(self, state_folder: Path) -> tuple["subprocess.CompletedProcess[str]", dict[str, Any] | None]:
+        """What dbt says of all that is changed or depends on a change, and the pull request's manifest, if it has one."""
         project = self._chosen.project
-        os.environ["DBT_TARGET_PATH"] = str(state_folder / "target")
-        os.environ["DBT_LOG_PATH"] = str(state_folder / "logs")
         dbt = LocalDbt(
-            project_folder=project.folder,
+            project=project,
             profiles_folder=state_folder / "profiles",
             warehouse=BUILD_WAREHOUSE,
             target=self._chosen.environment.name,
             schema=f"{project.schema}_{self._suffix}",
+            environment={
+                "DBT_TARGET_PATH": str(state_folder / "target"),
+                "DBT_LOG_PATH": str(state_folder / "logs"),
+            },
         )
-        parsed = dbt.parse()
         selection = [
             "--select",
             SELECTION,
@@ -271,13 +273,12 @@ class PullRequest:
             "--output-keys",
             "unique_id",
         ]
-        code, listed = dbt.run(["--log-level", "none", "ls", *selection], parsed)
-        if code:
-            raise ProjectError("dbt cannot tell what is changed")
-        unique_ids = [json.loads(line)["unique_id"] for line in listed]
-        return [
-            name for name in unique_ids if not name.startswith(("exposure.", "source."))
-        ], parsed.writable_manifest().to_dict()
+        manifest_file = state_folder / "of-the-pull-request.json"
+        listed = dbt.run(["--quiet", "ls", *selection], manifest_file=manifest_file, captures=True)
+        if not manifest_file.is_file():
+            return listed, None
+        manifest: dict[str, Any] = json.loads(manifest_file.read_text(encoding="utf-8"))
+        return listed, manifest
 
     def _tried(self) -> dict[str, datetime]:
         """By suffix of a pull request, when it was tried last."""

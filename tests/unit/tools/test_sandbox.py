@@ -1,17 +1,17 @@
 """`make dbt` builds in one's own schema or not at all: every way out is refused before anything is touched."""
 
 import dataclasses
+import re
 import stat
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from runner.credentials import Warehouse
 from stacks.environments import DEV, ENVIRONMENTS
 from tests.unit.conftest import WriteProject
-from tools import local_dbt, my_credentials, sandbox
+from tests.unit.stacks.settings_of_a_stranger import project
+from tools import my_credentials, sandbox
 from tools.deployed import AnalystError, Chosen
 
 WAREHOUSE = Warehouse(host="warehouse.invalid", port=5439, database="warehouse", user="ana", password='a"b\\c')
@@ -73,67 +73,50 @@ def test_rejects_commands_and_options_that_lead_out(arguments: list[str], words:
         sandbox.check_arguments(arguments)
 
 
-def _run(project: Path, *arguments: str) -> int:
+def _run(folder: Path, *arguments: str) -> int:
     """A command in the sandbox of ana; the warehouse does not exist."""
-    return sandbox.Sandbox(project_folder=project, schema="dbt_ana", warehouse=WAREHOUSE).dbt(arguments, state=None)
+    return sandbox.Sandbox(project=project(folder), schema="dbt_ana", warehouse=WAREHOUSE).dbt(arguments, state=None)
 
 
 @pytest.fixture(autouse=True)
-def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox, "_CACHE", tmp_path / "cache")
-    # What is set for dbt goes again with the test.
-    environment = SimpleNamespace(environ=_Environment(monkeypatch))
-    monkeypatch.setattr(sandbox, "os", environment)
-    monkeypatch.setattr(local_dbt, "os", environment)
-
-
-class _Environment(dict[str, str]):
-    """Sets what is put into it in the process's environment, for one test."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        super().__init__()
-        self._monkeypatch = monkeypatch
-
-    def update(self, values: Any) -> None:  # type: ignore[override]  # noqa: ANN401 - only this form is used
-        for name, value in values.items():
-            self[name] = value
-
-    def __setitem__(self, name: str, value: str) -> None:
-        self._monkeypatch.setenv(name, value)
 
 
 @pytest.mark.parametrize(
     "macro",
     ["analytics", "{{ target.schema if target.name == 'live' else 'analytics' }}", "dbt_anaconda", "{{ custom }}"],
 )
-def test_rejects_a_project_whose_own_macro_leads_out(write_project: WriteProject, macro: str) -> None:
+def test_rejects_a_project_whose_own_macro_leads_out(
+    write_project: WriteProject, capfd: pytest.CaptureFixture[str], macro: str
+) -> None:
     """Its manifest says where each node would be built; nobody connects to the warehouse, which does not exist."""
-    project = write_project(
+    folder = write_project(
         {
             "models/answers.sql": "{{ config(schema='analytics_marts') }} select 42 as answer\n",
             "macros/names.sql": f"{{% macro generate_schema_name(custom, node) %}}{macro}{{% endmacro %}}\n",
         }
     )
 
-    with pytest.raises(AnalystError, match=r"model.tiny.answers would be built in .*, outside of 'dbt_ana'"):
-        _run(project, "build")
+    assert _run(folder, "build") == 3
+    assert re.search(r"model\.tiny\.answers would be built in .*, outside of 'dbt_ana'", capfd.readouterr().err)
 
 
-def test_rejects_a_model_in_another_database(write_project: WriteProject) -> None:
+def test_rejects_a_model_in_another_database(write_project: WriteProject, capfd: pytest.CaptureFixture[str]) -> None:
     """A database of the same warehouse is outside, too."""
-    project = write_project({"models/answers.sql": "{{ config(database='live') }} select 42 as answer\n"})
+    folder = write_project({"models/answers.sql": "{{ config(database='live') }} select 42 as answer\n"})
 
-    with pytest.raises(AnalystError, match=r"model.tiny.answers would be built in live.dbt_ana"):
-        _run(project, "build")
+    assert _run(folder, "build") == 3
+    assert "model.tiny.answers would be built in live.dbt_ana" in capfd.readouterr().err
 
 
 def test_project_is_compiled_in_the_sandbox(
     write_project: WriteProject, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """Dbt lists what it would build where; the profile on the disk holds no password."""
-    project = write_project({"models/answers.sql": "{{ config(schema='marts') }} select {{ var('x') }} as answer\n"})
+    folder = write_project({"models/answers.sql": "{{ config(schema='marts') }} select {{ var('x') }} as answer\n"})
 
-    code = _run(project, "ls", "--vars", "{x: 42}", "--output", "json", "--output-keys", "schema", "database")
+    code = _run(folder, "ls", "--vars", "{x: 42}", "--output", "json", "--output-keys", "schema", "database")
 
     assert code == 0
     assert '"schema": "dbt_ana_marts"' in capfd.readouterr().out
