@@ -159,7 +159,12 @@ def test_rollback_goes_back_one_further_each_time(life: Life, capsys: pytest.Cap
 
 def test_a_project_that_goes_leaves_what_retention_says(life: Life, capsys: pytest.CaptureFixture[str]) -> None:
     """Its stack goes and its DAG with it; the command names what is kept, and that is what is there. The other project stays."""
-    others = {key: resource for key, resource in life.resources().items() if key[0] == f"{NAME}-dbt-shop"}
+    others = {
+        key: resource
+        for key, resource in life.resources().items()
+        # A deployment after a rollback goes forward again.
+        if key[0] == f"{NAME}-dbt-shop" and resource[0] != "AWS::ECS::TaskDefinition"
+    }
     assert life.dag_files("gone")
     _, log_group = life.resources()[f"{NAME}-dbt-gone", "TaskLogGroup1B4092C9"]
 
