@@ -108,7 +108,7 @@ check: setup lint types unit pages-check ## Lint, types, unit tests, snapshots a
 
 .PHONY: lint
 lint: setup lint-pipelines ## Secrets, ruff, hadolint, sqlfluff, dbt-bouncer, yamllint, cfn-lint, Checkov, and the linters of pipelines
-	@$(STEP) "No secrets" bash -c 'git ls-files -z --cached --others --exclude-standard | xargs -0 $(BIN)/kingfisher scan --no-validate --git-history none --no-update-check --redact --quiet'
+	@$(STEP) "No secrets" bash -c 'git ls-files -z --cached --others --exclude-standard | while IFS= read -r -d "" file; do test ! -e "$$file" || printf "%s\0" "$$file"; done | xargs -0 $(BIN)/kingfisher scan --no-validate --git-history none --no-update-check --redact --quiet'
 	@$(STEP) "ruff" $(BIN)/ruff check .
 	@$(STEP) "ruff format" $(BIN)/ruff format --check .
 	@$(STEP) "hadolint" $(BIN)/hadolint container/Dockerfile
