@@ -260,6 +260,11 @@ def test_dbt_works_offline_on_the_stand_in(analyst: Analyst) -> None:
     assert re.search(rf"OK created sql view model dbt_ana\.{_MODEL}", output), output
 
 
+def _deployed(story: Story) -> set[str]:
+    """The tables and views in the schemas of the deployment."""
+    return {name for name in _relations(story, "analytics") if not name.startswith("analytics_pr_")}
+
+
 class PullRequest:
     """A checkout of the sample project with a change, and the commands of CI about it."""
 
@@ -313,7 +318,7 @@ def test_pull_request_that_changes_no_model_starts_nothing(analyst: Analyst, gre
 def test_pull_request_is_built_in_schemas_of_its_own(analyst: Analyst, pull_request: PullRequest) -> None:
     """What changed and what depends on it; the deployed schemas, latest.json and the history are as before."""
     story = analyst.story
-    deployed, latest = _relations(story, "analytics"), story.deployed.records.json("bookshop/latest.json")
+    deployed, latest = _deployed(story), story.deployed.records.json("bookshop/latest.json")
     model = next(pull_request.project.glob("models/marts/**/dim_books.sql"))
     model.write_text(model.read_text() + "\n-- changed\n")
     code, comment = pull_request.try_it()
@@ -321,7 +326,7 @@ def test_pull_request_is_built_in_schemas_of_its_own(analyst: Analyst, pull_requ
 
     assert code == 0, comment
     assert {name.partition(".")[2] for name in built} == {"dim_books", "author_sales", "bestsellers"}
-    assert _relations(story, "analytics") - built == deployed
+    assert _deployed(story) == deployed
     assert story.deployed.records.json("bookshop/latest.json") == latest
     assert re.search(r"✅ success \| `dim_books` \| \d", comment), comment
     assert "report.html" in comment
@@ -347,10 +352,10 @@ def test_schemas_of_a_closed_pull_request_are_dropped(analyst: Analyst, pull_req
     """All of its own, and none else; what it was tried with is gone from the bucket."""
     story = analyst.story
     assert pull_request.comment.exists()
-    deployed = {name for name in _relations(story, "analytics") if not name.startswith("analytics_pr_17")}
+    deployed = _deployed(story)
     code, output = analyst.make("slim-ci-drop", PR=17)
 
     assert code == 0, output
-    assert story.cloud.warehouse.query("select nspname from pg_namespace where nspname like 'analytics_pr_17%%'") == []
-    assert _relations(story, "analytics") == deployed
+    assert story.cloud.warehouse.query("select nspname from pg_namespace where nspname like 'analytics_pr_17%'") == []
+    assert _deployed(story) == deployed
     assert story.deployed.records.keys("bookshop/slim-ci/") == []
