@@ -85,7 +85,8 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     "macro",
-    ["analytics", "{{ target.schema if target.name == 'live' else 'analytics' }}", "dbt_anaconda", "{{ custom }}"],
+    ["dbt_anaconda", "{{ custom if target.name == 'sandbox' else target.schema }}"],
+    ids=["a name that begins so", "the model's schema alone"],
 )
 def test_rejects_a_project_whose_own_macro_leads_out(
     write_project: WriteProject, capfd: pytest.CaptureFixture[str], macro: str
