@@ -153,7 +153,12 @@ class Runners:
             cwd=self.checkout,
             # Nothing of the pipeline that may run this test.
             env={
-                "PATH": f"{self.folder / 'bin'}{os.pathsep}{REPOSITORY / 'node_modules/.bin'}{os.pathsep}{os.environ['PATH']}",
+                "PATH": os.pathsep.join(
+                    [
+                        *map(str, (self.folder / "bin", Path(sys.executable).parent, REPOSITORY / "node_modules/.bin")),
+                        os.environ["PATH"],
+                    ]
+                ),
                 "HOME": str(self.folder),
                 "CALLS": str(calls),
                 "STORE": str(self.folder / "store"),
