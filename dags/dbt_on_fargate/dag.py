@@ -173,20 +173,25 @@ def _node_tasks(
         return groups[folder]
 
     tasks: dict[str, DbtNodeOperator] = {}
+    first: DbtNodeOperator | None = None
     for node in nodes:
-        task = DbtNodeOperator(
-            task_id=ids[node.unique_id],
-            task_group=group(_folder(node)),
-            deployment=deployment,
-            run_task_id=task_ids.RUN,
-            nodes=by_task_id,
-            node=node,
-            # A node has no try of its own; the run task has.
-            retries=0,
-            # All wait at once for the one container: no turn of the scheduler for each level of the graph.
-            trigger_rule="always",
-            weight_rule="absolute",
-        )
+        task_id, task_group = ids[node.unique_id], group(_folder(node))
+        if first is not None:
+            task = first.another(task_id=task_id, task_group=task_group, node=node)
+        else:
+            first = task = DbtNodeOperator(
+                task_id=task_id,
+                task_group=task_group,
+                deployment=deployment,
+                run_task_id=task_ids.RUN,
+                nodes=by_task_id,
+                node=node,
+                # A node has no try of its own; the run task has.
+                retries=0,
+                # All wait at once for the one container: no turn of the scheduler for each level of the graph.
+                trigger_rule="always",
+                weight_rule="absolute",
+            )
         tasks[node.unique_id] = task
         by_task_id[task.task_id] = node
     return tasks

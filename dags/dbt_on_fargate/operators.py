@@ -1,5 +1,6 @@
 """The tasks of the DAG: the one that runs dbt in a container, and one for each node."""
 
+import copy
 import functools
 import json
 import time
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 from airflow.triggers.base import StartTriggerArgs
 
 from . import addresses, assets, compat, links
-from .compat import AirflowException, AirflowFailException, BaseOperator, BaseOperatorLink, Context
+from .compat import AirflowException, AirflowFailException, BaseOperator, BaseOperatorLink, Context, TaskGroup
 from .deployment import Deployment, Node, RecordPlace
 from .late import Late
 
@@ -332,6 +333,28 @@ class DbtNodeOperator(_ContainerOperator):
         self.deployment = deployment
         self.run_task_id = run_task_id
         self.nodes = nodes
+        self._show(node)
+
+    def another(self, *, task_id: str, task_group: TaskGroup | None, node: Node) -> "DbtNodeOperator":
+        """
+        A task of the same DAG like this one, which no edge leads to or from yet, for another node.
+
+        Airflow's `__init__`, the same for every node, takes most of the time of parsing a large project.
+        """
+        task = copy.copy(self)
+        own = vars(task)
+        # Airflow changes some of them for each task, and a cluster policy may change any.
+        own |= {name: copy.copy(value) for name, value in own.items() if isinstance(value, dict | list | set)}
+        own |= {"upstream_task_ids": set(), "downstream_task_ids": set(), "task_group": None, "nodes": self.nodes}
+        own["task_id"] = task_group.child_id(task_id) if task_group else task_id  # type: ignore[no-untyped-call]  # Airflow's
+        own["_BaseOperator__init_kwargs"] |= {"task_id": task_id, "task_group": task_group, "node": node}
+        task._show(node)  # noqa: SLF001 -- of this class
+        if task_group is not None:
+            task_group.add(task)
+        self.dag.add_task(task)
+        return task
+
+    def _show(self, node: Node) -> None:
         self.node = node
         self.start_trigger_args = _start_args("triggers.NodeTrigger", self._trigger_kwargs(), next_method="rebuild")
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,10 @@ import pytest
 from conftest import GRAPH, LONE, MART, ORDERS, REPORT, SEED, TASK_OF
 from deployed import DEPLOYMENT, graph_node, write_dag_folder
 
+from dbt_on_fargate.compat import TaskGroup
 from dbt_on_fargate.dag import build_dag
 from dbt_on_fargate.deployment import Deployment, Node, read_nodes
+from dbt_on_fargate.operators import DbtNodeOperator
 
 _PARSE = """
 import json, socket, sys, time
@@ -115,6 +118,49 @@ def test_graph_is_dbts_own(tmp_path: Path) -> None:
     assert dag.get_task(TASK_OF[REPORT]).upstream_task_ids == {TASK_OF[MART]}
     assert dag.get_task("run_dbt").upstream_task_ids == {TASK_OF[REPORT], TASK_OF[LONE]}
     assert dag.get_task("all_built").upstream_task_ids == {"run_dbt"}
+
+
+def test_a_node_is_the_task_that_airflow_would_make_of_it(tmp_path: Path) -> None:
+    """All but the first are copies of it: each has the values that Airflow's own `__init__` gives it, and shares none that change."""
+    dag = dag_of(tmp_path)
+    copied = dag.get_task(TASK_OF[MART])
+    with type(dag)("another", schedule=None, start_date=dag.start_date) as another:
+        task_group = None if "." not in copied.task_id else TaskGroup(copied.task_id.partition(".")[0])
+        made = DbtNodeOperator(
+            task_id=copied.label,
+            task_group=task_group,
+            deployment=copied.deployment,
+            run_task_id=copied.run_task_id,
+            nodes=copied.nodes,
+            node=copied.node,
+            retries=0,
+            trigger_rule="always",
+            weight_rule="absolute",
+        )
+    of_the_graph = {"upstream_task_ids", "downstream_task_ids", "task_group", "_dag", "dag"}
+    first = next(task for task in dag.tasks if isinstance(task, DbtNodeOperator))
+
+    assert made.task_id == copied.task_id
+    assert vars(made).keys() == vars(copied).keys()
+    assert _told(made, but=of_the_graph) == _told(copied, but=of_the_graph)
+    shared = {
+        name
+        for name, value in vars(copied).items()
+        if isinstance(value, dict | list | set) and value is vars(first)[name]
+    }
+    # By design: each task finds the others in it.
+    assert shared == {"nodes"}
+    assert another.task_dict.keys() == {made.task_id}
+
+
+def _told(task: DbtNodeOperator, *, but: set[str]) -> dict[str, str]:
+    """What a task holds, and what it was made with, but for what places it in its DAG."""
+    own = vars(task)
+    made_with = {
+        f"made with {name}": value for name, value in own["_BaseOperator__init_kwargs"].items() if name not in but
+    }
+    held = {name: value for name, value in own.items() if name not in {*but, "_BaseOperator__init_kwargs"}}
+    return {name: re.sub(r" at 0x\w+", "", repr(value)) for name, value in (held | made_with).items()}
 
 
 def test_no_two_runs_at_once(tmp_path: Path) -> None:
