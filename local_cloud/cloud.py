@@ -91,6 +91,8 @@ class LocalCloud:
         What an earlier, killed run left behind is ended first.
         """
         self._stop_leftovers()
+        # The CDK CLI keeps there which account a key is of, and the account before may have been another.
+        shutil.rmtree(self.folder / "home", ignore_errors=True)
         self.prepare()
         with self._steps.step("Start the AWS emulator and the Redshift stand-in"):
             self.warehouse.start()

@@ -114,6 +114,8 @@ class Emulator:
             **inherited,
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": str(home.resolve()),
+            # The CDK CLI takes the user's own home, whatever HOME says.
+            "CDK_HOME": str(home.resolve() / ".cdk"),
             "AWS_ENDPOINT_URL": self.endpoint_url,
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",

@@ -217,6 +217,8 @@ def _resources(service: str, action: str, data: Json, prefix: str) -> list[str]:
     if service == "glue" and action in {"GetConnection", "CreateConnection", "UpdateConnection", "DeleteConnection"}:
         name = data.get("Name") or data.get("ConnectionName") or data.get("ConnectionInput", {}).get("Name")
         return [f"{prefix}:catalog", f"{prefix}:connection/{name}"]
+    if service == "ssm" and action == "GetParametersByPath" and data.get("Path"):
+        return [f"{prefix}:parameter/{data['Path'].strip('/')}"]
     if service == "logs" and data.get("logGroupName") and action not in {"CreateLogGroup", "DeleteLogGroup"}:
         return [f"{prefix}:log-group:{data['logGroupName']}:log-stream:{data.get('logStreamName', '')}"]
     return []
