@@ -232,7 +232,12 @@ def dbt_manifest(
                 *("--target-path", str(folder / "target"), "--log-path", str(folder / "logs")),
             ],
             # Nothing of this machine but where programs are found: the same commit gives the same graph for everyone.
-            env={**offline_variables(environment_name, schema), "HOME": str(folder), "PATH": os.defpath, "LANG": "C.UTF-8"},
+            env={
+                **offline_variables(environment_name, schema),
+                "HOME": str(folder),
+                "PATH": os.defpath,
+                "LANG": "C.UTF-8",
+            },
             cwd=folder,
             capture_output=True,
             text=True,
