@@ -34,7 +34,7 @@ def task_metadata() -> dict[str, Any]:
     definition = [labels.get(f"com.amazonaws.ecs.task-definition-{part}") for part in ("family", "version")]
     return {
         "task_arn": labels.get("com.amazonaws.ecs.task-arn"),
-        "task_definition": ":".join(definition) if all(definition) else None,
+        "task_definition": ":".join(map(str, definition)) if all(definition) else None,
         "image": container.get("Image"),
         "log": {name: text for name, text in log_place.items() if text},
     }
