@@ -145,32 +145,43 @@ class Runners:
         runner = ["gitlab-ci-local", "--force-shell-executor", "--shell-isolation", "--no-artifacts-to-source"]
         return self._run([*runner, *given, *arguments], fails=fails)
 
+    def step(self, file: str, job: str, **variables: str) -> tuple[int, str]:
+        """Run the first step of a job of GitHub's as its runner does, with `variables`; returns exit code and output."""
+        script: str = workflow(file)["jobs"][job]["steps"][0]["run"]
+        output = self.folder / "output"
+        environment = self._environment(fails="nothing") | {"GITHUB_OUTPUT": str(output)} | variables
+        # https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-syntax#jobsjob_idstepsshell
+        done = self._done(["bash", "-e", "-c", script], environment)
+        return done.returncode, done.stdout
+
     def _run(self, command: list[str], *, fails: str) -> Ran:
         calls = self.folder / "calls"
         calls.write_text("")
-        done = subprocess.run(
+        done = self._done(command, self._environment(fails=fails))
+        return Ran(done.returncode == 0, done.stdout, calls.read_text().splitlines())
+
+    def _done(self, command: list[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
             command,
             cwd=self.checkout,
-            # Nothing of the pipeline that may run this test.
-            env={
-                "PATH": os.pathsep.join(
-                    [
-                        *map(str, (self.folder / "bin", Path(sys.executable).parent, REPOSITORY / "node_modules/.bin")),
-                        os.environ["PATH"],
-                    ]
-                ),
-                "HOME": str(self.folder),
-                "CALLS": str(calls),
-                "STORE": str(self.folder / "store"),
-                "FAILS": fails,
-            },
+            env=dict(environment),
             check=False,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
-        return Ran(done.returncode == 0, done.stdout, calls.read_text().splitlines())
+
+    def _environment(self, *, fails: str) -> dict[str, str]:
+        # Nothing of the pipeline that may run this test.
+        programs = (self.folder / "bin", Path(sys.executable).parent, REPOSITORY / "node_modules/.bin")
+        return {
+            "PATH": os.pathsep.join([*map(str, programs), os.environ["PATH"]]),
+            "HOME": str(self.folder),
+            "CALLS": str(self.folder / "calls"),
+            "STORE": str(self.folder / "store"),
+            "FAILS": fails,
+        }
 
     def _action(self, name: str) -> Path:
         return self.folder / "actions" / name
