@@ -12,6 +12,10 @@ STEP := tools/step
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/node_modules/.bin:$(PATH)
 export PYTHONDONTWRITEBYTECODE :=
 export CDK_DISABLE_CLI_TELEMETRY := true
+# A pipeline's checkout may belong to another user than its jobs, for whom git would not read it.
+export GIT_CONFIG_COUNT := 1
+export GIT_CONFIG_KEY_0 := safe.directory
+export GIT_CONFIG_VALUE_0 := $(CURDIR)
 
 UV := $(BIN)/uv
 UV_VERSION := $(shell sed -n 's/^uv==\([0-9.]*\).*/\1/p' requirements.txt)
