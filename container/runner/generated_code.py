@@ -60,9 +60,9 @@ snapshots:
 _ENVIRONMENT = "build"
 
 
-def generate(file: Path = GENERATED_FILE) -> tuple[int, int]:
+def generate(file: Path = GENERATED_FILE) -> None:
     """
-    Import dbt and read a project of all kinds twice, and keep in `file` what that makes; returns how many texts and schemas.
+    Import dbt and read a project of all kinds twice, and keep in `file` what that makes.
 
     Call it in a process that has not imported dbt.
     """
@@ -74,7 +74,6 @@ def generate(file: Path = GENERATED_FILE) -> tuple[int, int]:
     dbt_session.load()
     schemas = _schemas_of(_read_a_project)
     file.write_bytes(marshal.dumps((code, schemas)))
-    return len(code), len(schemas)
 
 
 def use_generated_code(file: Path = GENERATED_FILE) -> None:

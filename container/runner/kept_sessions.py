@@ -21,7 +21,10 @@ from runner.known_code import require_known
 LONGEST_IDLE_SECONDS = 60.0
 """A firewall on the way, or the server, may drop a session that is idle for longer without telling."""
 
-_COMMENTS = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
+# Texts and quoted names as they stand, for what looks like a comment in them is none; then comments.
+_PARTS = re.compile(r"""('[^']*'|"[^"]*")|--[^\n]*|/\*.*?\*/""", re.DOTALL)
+# Where a text ends is then a question of the server's settings, or of a tag.
+_UNCLEAR = re.compile(r"\\|\$\w*\$")
 _FIRST_WORD = re.compile(r"[\s(]*([a-z]+)", re.IGNORECASE)
 _WITHOUT_EFFECT_ON_THE_SESSION = frozenset(
     [
@@ -53,7 +56,7 @@ _WITHOUT_EFFECT_ON_THE_SESSION = frozenset(
     ]
 )
 # Temporary tables stay until the session ends; so do settings that a query makes, and locks that belong to no transaction.
-_WITH_EFFECT = re.compile(r"\btemp\b|\btemporary\b|#|\bset_config\b|\bpg_advisory", re.IGNORECASE)
+_WITH_EFFECT = re.compile(r"\b(pg_)?temp\b|\btemporary\b|#|\bset_config\b|\bsetseed\b|advisory", re.IGNORECASE)
 
 _running = threading.local()
 
@@ -64,9 +67,10 @@ def leaves_no_trace(sql: str) -> bool:
 
     What cannot be told is taken for a trace: a procedure, a semicolon within a text, a column that is called temp.
     """
-    if _WITH_EFFECT.search(sql):
+    if _WITH_EFFECT.search(sql) or _UNCLEAR.search(sql):
         return False
-    statements = (statement for statement in _COMMENTS.sub(" ", sql).split(";") if statement.strip())
+    code = _PARTS.sub(lambda part: part[1] or " ", sql)
+    statements = (statement for statement in code.split(";") if statement.strip())
     words = (_FIRST_WORD.match(statement) for statement in statements)
     return all(word is not None and word[1].lower() in _WITHOUT_EFFECT_ON_THE_SESSION for word in words)
 

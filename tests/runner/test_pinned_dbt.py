@@ -1,6 +1,8 @@
 """The runner with another dbt than its own, as a project may pin it, on the stand-in."""
 
 import json
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,23 @@ def test_a_run_with_a_pinned_dbt_ends_as_one_with_our_own(machine: Machine, runn
     assert start["versions"]["dbt-core"].startswith("1.10.")
     assert start["versions"]["dbt-redshift"].startswith("1.10.")
     assert {without_hash(unique_id): node["status"] for unique_id, node in end["nodes"].items()} == EXPECTED
+
+
+def test_an_image_with_a_pinned_dbt_keeps_what_that_generates(runner: list[str], tmp_path: Path) -> None:
+    """The step of the image's build that reads a project of all kinds does so with any dbt that is supported."""
+    file = tmp_path / "generated_code.marshal"
+    subprocess.run(
+        [
+            runner[0],
+            "-c",
+            f"from pathlib import Path; from runner.generated_code import generate; generate(Path({str(file)!r}))",
+        ],
+        env={"PYTHONPATH": str(REPOSITORY / "container"), "PATH": os.environ["PATH"]},
+        cwd=tmp_path,
+        check=True,
+    )
+
+    assert file.stat().st_size > 100_000
 
 
 def test_a_run_goes_on_with_the_same_dbt_only(machine: Machine, runner: list[str]) -> None:
