@@ -16,8 +16,8 @@ _LEFT_OUT = frozenset({"target", "logs", ".git", ".user.yml", "__pycache__"})
 
 
 def code_fingerprint(project_folder: Path) -> str:
-    """Return the fingerprint of the image if there is one, else that of `project_folder` and the installed dbt."""
-    if FINGERPRINT_FILE.exists():
+    """Return the image's fingerprint for the image's project, for any other folder that of its files and the installed dbt."""
+    if project_folder == FINGERPRINT_FILE.parent / "project" and FINGERPRINT_FILE.exists():
         return FINGERPRINT_FILE.read_text(encoding="ascii").strip()
     return project_fingerprint(project_folder)
 

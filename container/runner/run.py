@@ -126,7 +126,7 @@ class Run:
         for _ in range(_MOST_ATTEMPTS_AT_A_NUMBER):
             attempt = settings.attempt or next_attempt(self._store, settings.run_id)
             self._resume = read_resume(
-                self._store, settings.run_id, attempt, resume_key=resume_key, start_over=self._spec.start_over
+                self._store, settings.run_id, attempt, resume_key=resume_key, start_over=self._spec.begins_anew
             )
             self._start = self._start_content(attempt, fingerprint, resume_key)
             record = AttemptRecord(self._store, run_id=settings.run_id, attempt=attempt)

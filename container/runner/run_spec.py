@@ -85,6 +85,11 @@ class RunSpec:
     start_over: bool = False
     trial: Trial | None = None
 
+    @property
+    def begins_anew(self) -> bool:
+        """Whether nothing that earlier attempts have built counts; a trial drops it."""
+        return self.start_over or self.trial is not None
+
     def as_json(self) -> dict[str, Any]:
         """Return the spec as it stands in start.json."""
         return {

@@ -7,8 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from runner import fingerprint
 from runner.outcome import SettingsError
-from runner.run_spec import Trial
+from runner.run_spec import RunSpec, Trial
 from runner.settings import Settings, settings_from
 from runner.trial import OutsideError, check_relations, settings_of
 from tests.unit.runner.test_runner_settings import environ
@@ -102,3 +103,23 @@ def test_rejects_a_node_outside(outside: SimpleNamespace) -> None:
     """The whole run is refused, whatever else it would build."""
     with pytest.raises(OutsideError, match=r"model\.shop\.a would be built in"):
         check_relations(SimpleNamespace(nodes={"a": outside}), schema="analytics_pr_17", database="warehouse")
+
+
+def test_trial_has_the_fingerprint_of_its_own_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither its record nor its parse cache may take it for the image's project."""
+    image, other = tmp_path / "project", tmp_path / "scratch"
+    for folder in (image, other):
+        folder.mkdir()
+        (folder / "model.sql").write_text(folder.name)
+    monkeypatch.setattr(fingerprint, "FINGERPRINT_FILE", tmp_path / "fingerprint")
+    fingerprint.FINGERPRINT_FILE.write_text("of-the-image")
+
+    assert fingerprint.code_fingerprint(image) == "of-the-image"
+    assert fingerprint.code_fingerprint(other) == fingerprint.project_fingerprint(other)
+
+
+def test_another_attempt_of_a_trial_begins_anew() -> None:
+    """It drops the schemas first: what an earlier attempt has built is not there, and must not count as done."""
+    assert RunSpec(trial=Trial(schema_suffix="pr_17", drop=("pr_17",))).begins_anew
+    assert RunSpec(start_over=True).begins_anew
+    assert not RunSpec().begins_anew
