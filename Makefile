@@ -242,9 +242,9 @@ ci-deploy: setup ## Deploy one environment from the artifact, building nothing: 
 	@$(BIN)/python -m tools.artifact deploy "$(or $(ARTIFACT),build/artifact)" "$(ENV)"
 
 .PHONY: docs
-docs: setup ## Show the pages of an environment on this machine, from its bucket, with your AWS credentials: ENV=dev PROJECT=name
+docs: setup ## Show the pages of an environment on this machine, from its bucket, with your AWS credentials: ENV=dev PROJECT=name RUN=id (the dbt docs of that run)
 	@test -n "$(ENV)" || { echo 'name the environment: make docs ENV=dev PROJECT=name'; exit 2; }
-	@$(BIN)/python -m tools.pages "$(ENV)" $(PROJECT)
+	@$(BIN)/python -m tools.pages "$(ENV)" $(PROJECT) $(if $(RUN),--run "$(RUN)")
 
 .PHONY: dags
 dags: setup ## Copy the deployed DAG files of an environment to a folder, to ship them by git: ENV=dev TO=folder

@@ -198,7 +198,12 @@ class EnvironmentStack(cdk.Stack):
             }
             for project in self._settings.projects
         ]
-        listed = {"format_version": _FORMAT_VERSION, "environment": self._settings.name, "projects": projects}
+        listed = {
+            "format_version": _FORMAT_VERSION,
+            "environment": self._settings.name,
+            "records_retention_days": self._settings.records_retention_days,
+            "projects": projects,
+        }
         BucketFolder(
             self,
             "PageFiles",

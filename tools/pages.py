@@ -3,6 +3,8 @@
 import argparse
 import contextlib
 import gzip
+import json
+import re
 import sys
 import threading
 import webbrowser
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 _BUCKET_OUTPUT = "ArtifactsBucketName"
 _HOSTS = ("127.0.0.1", "localhost")
+_ATTEMPT = re.compile(r"\d{4}/")
 _PASSED_ON = {"ContentType": "Content-Type", "ContentEncoding": "Content-Encoding"}
 
 
@@ -162,11 +165,41 @@ def artifacts_bucket(environment: Environment) -> str:
     raise PagesError(f"stack {stack_name} has no output {_BUCKET_OUTPUT}: deploy it with this version")
 
 
+def docs_of_run(s3: "S3Client", bucket: str, *, project: str, run_id: str, retention_days: int) -> str:
+    """
+    Return the key of the dbt docs that the last attempt of a run has made which made any.
+
+    Raises PagesError if there are none, or none any more: S3 deletes them `retention_days` after the run.
+    """
+    prefix = f"{project}/docs/{run_id}-"
+    try:
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
+        folders = [folder["Prefix"] for page in pages for folder in page.get("CommonPrefixes", [])]
+        # Another run's id may begin as this one's does.
+        own = [folder for folder in folders if _ATTEMPT.fullmatch(folder.removeprefix(prefix))]
+        if own:
+            return f"{max(own)}index.html"
+        history = bucket_reader(s3, bucket)(f"{project}/history/runs.json")
+    except (ClientError, BotoCoreError) as error:
+        raise PagesError(f"s3:ListBucket on s3://{bucket}/{prefix} failed: {error}") from error
+    runs = json.loads(history.content())["runs"] if history else []
+    attempts = [run for run in runs if run["run_id"] == run_id]
+    kept = f"they are kept for {retention_days} days"
+    if any(run.get("docs") for run in attempts):
+        raise PagesError(
+            f"the dbt docs of run {run_id!r}, which ended {attempts[-1]['ended_at']}, have expired: {kept}"
+        )
+    if attempts:
+        raise PagesError(f"run {run_id!r} made no dbt docs: it ended as {attempts[-1]['outcome']!r}")
+    raise PagesError(f"there are no dbt docs of run {run_id!r}: no such run is known, or they have expired: {kept}")
+
+
 def main(arguments: Sequence[str], environments: Sequence[Environment]) -> int:
     """Serve until Ctrl-C; returns the exit code."""
     parser = argparse.ArgumentParser(prog="pages", description="Shows the pages of an environment.")
     parser.add_argument("environment", choices=[environment.name for environment in environments])
     parser.add_argument("project", nargs="?", default="")
+    parser.add_argument("--run", default="", help="open the dbt docs of this run")
     parser.add_argument("--port", type=int, default=8642, help="0: any that is free (default 8642)")
     parser.add_argument("--no-browser", action="store_true", help="only say the address")
     chosen = parser.parse_args(arguments)
@@ -175,10 +208,21 @@ def main(arguments: Sequence[str], environments: Sequence[Environment]) -> int:
     if chosen.project and chosen.project not in known:
         print(f"error: project must be one of {', '.join(known)}, got {chosen.project!r}", file=sys.stderr)
         return 1
+    if chosen.run and not chosen.project:
+        print(
+            f"error: name the project of run {chosen.run!r}: make docs ENV={chosen.environment} PROJECT=",
+            file=sys.stderr,
+        )
+        return 1
     try:
-        read = bucket_reader(boto3.client("s3", region_name=environment.region), artifacts_bucket(environment))
-        page = f"project.html?name={quote(chosen.project)}" if chosen.project else "index.html"
-        show(read, f"{names.PAGES_PREFIX}{page}", port=chosen.port, opens_browser=not chosen.no_browser)
+        s3, bucket = boto3.client("s3", region_name=environment.region), artifacts_bucket(environment)
+        page = f"{names.PAGES_PREFIX}index.html"
+        if chosen.run:
+            days = environment.records_retention_days
+            page = quote(docs_of_run(s3, bucket, project=chosen.project, run_id=chosen.run, retention_days=days))
+        elif chosen.project:
+            page = f"{names.PAGES_PREFIX}project.html?name={quote(chosen.project)}"
+        show(bucket_reader(s3, bucket), page, port=chosen.port, opens_browser=not chosen.no_browser)
     except (PagesError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

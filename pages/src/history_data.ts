@@ -11,6 +11,14 @@ export interface Listed {
   deadline_seconds: number;
 }
 
+/** What `cdk deploy` says of an environment. */
+export interface List {
+  format_version: number;
+  environment: string;
+  records_retention_days?: number;
+  projects: Listed[];
+}
+
 export interface ShortRun {
   run_id: string;
   attempt: number;
@@ -38,6 +46,7 @@ export interface Overview {
 export type NodeEntry = [id: string, type: string, name: string, letters: string, seconds: (number | null)[]];
 export type ModelEntry = [id: string, type: string, name: string, description: string, columns: string[]];
 
+const DAY = 86_400_000;
 const OUTCOMES = new Set(["success", "failed", "error", "interrupted", "killed"]);
 
 /** A file of the bucket, null if there is none, or if it is of a form that this page does not know. */
@@ -62,8 +71,36 @@ export function reportOf(project: string, run: ShortRun): string {
 }
 
 export function docsOf(project: string, docsPrefix: string | null | undefined): string | null {
-  const folder = docsPrefix?.replace(/\/$/, "").split("/").pop();
+  const folder = folderOfDocs(docsPrefix);
   return folder ? `${folderOf(project)}docs/${encodeURIComponent(folder)}/index.html` : null;
+}
+
+/** The docs that one attempt made. */
+export function docsOfRun(project: string, run: ShortRun): string {
+  return docsOf(project, docsFolder(run))!;
+}
+
+/** The attempt that made the docs below a prefix, undefined if it is too old for the history. */
+export function runOfDocs(runs: readonly Run[], docsPrefix: string | null | undefined): Run | undefined {
+  const folder = folderOfDocs(docsPrefix);
+  return runs.findLast((run) => docsFolder(run) === folder);
+}
+
+function folderOfDocs(docsPrefix: string | null | undefined): string | undefined {
+  return docsPrefix?.replace(/\/$/, "").split("/").pop();
+}
+
+function docsFolder(run: ShortRun): string {
+  return `${run.run_id}-${String(run.attempt).padStart(4, "0")}`;
+}
+
+/**
+ * Whether S3 has deleted what a run left: after so many days, at the next midnight in UTC.
+ * https://docs.aws.amazon.com/AmazonS3/latest/userguide/intro-lifecycle-rules.html#intro-lifecycle-rules-number-of-days
+ */
+export function hasExpired(run: Run, list: List | null, now: number): boolean {
+  if (!list?.records_retention_days) return false;
+  return now >= Math.ceil(Date.parse(run.ended_at) / DAY + list.records_retention_days) * DAY;
 }
 
 export function stateOf(overview: Overview | null, listed: Listed, now: number): string {

@@ -3,7 +3,7 @@
 import { useEffect, useMemo, useState } from "preact/hooks";
 
 import { ago, count, duration, until, words } from "./format";
-import { docsOf, type Listed, load, type ModelEntry, nextRun, type Overview, reportOf, type ShortRun, stateOf, trend, trendWords } from "./history_data";
+import { docsOf, type List, type Listed, load, type ModelEntry, nextRun, type Overview, reportOf, type ShortRun, stateOf, trend, trendWords } from "./history_data";
 import { Section, State, T, ThemeSwitch } from "./parts";
 import { type Column, Table } from "./table";
 
@@ -17,12 +17,6 @@ interface Row {
   state: string;
   next: Date | null;
   trend: number | null;
-}
-
-interface List {
-  format_version: number;
-  environment: string;
-  projects: Listed[];
 }
 
 export function Portal() {

@@ -4,7 +4,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import uPlot from "uplot";
 
 import { ago, count, duration, time, until } from "./format";
-import { docsOf, flaky, folderOf, type Listed, load, nextRun, type NodeEntry, type Overview, reportOf, type Run, slower, stateOf, trend, trendWords } from "./history_data";
+import { docsOf, docsOfRun, flaky, folderOf, hasExpired, type List, load, nextRun, type NodeEntry, type Overview, reportOf, type Run, runOfDocs, slower, stateOf, trend, trendWords } from "./history_data";
 import { color, Fact, Past, Section, State, T, ThemeSwitch, useThemeChanges } from "./parts";
 import { Strip } from "./portal_page";
 import { type Column, Table } from "./table";
@@ -13,7 +13,7 @@ const STRIP_RUNS = 90;
 const MOST_LISTED = 200;
 
 export function Project({ name }: { name: string }) {
-  const [listed, setListed] = useState<Listed | null>(null);
+  const [list, setList] = useState<List | null>(null);
   const [overview, setOverview] = useState<Overview | null | undefined>();
   const [runs, setRuns] = useState<Run[] | null>(null);
   const [nodes, setNodes] = useState<NodeEntry[] | null>(null);
@@ -21,14 +21,16 @@ export function Project({ name }: { name: string }) {
   useEffect(() => {
     document.title = `dbt project ${name}`;
     const folder = `${folderOf(name)}history/`;
-    void load<{ format_version: number; projects: Listed[] }>("projects.json").then((list) => setListed(list?.projects.find((project) => project.name === name) ?? null));
+    void load<List>("projects.json").then(setList);
     void load<Overview>(`${folder}overview.json`).then(setOverview);
     void load<{ format_version: number; runs: Run[] }>(`${folder}runs.json`).then((file) => setRuns(file?.runs ?? []));
     void load<{ format_version: number; nodes: NodeEntry[] }>(`${folder}nodes.json`).then((file) => setNodes(file?.nodes ?? []));
   }, []);
+  const listed = list?.projects.find((project) => project.name === name);
   const state = stateOf(overview ?? null, listed ?? { name, schedule: null, time_zone: "UTC", deadline_seconds: 7200 }, now);
   const next = listed && nextRun(listed, now);
   const docs = docsOf(name, overview?.docs_prefix);
+  const documented = runOfDocs(runs ?? [], overview?.docs_prefix);
   const last = overview?.last;
   const good = runs?.filter((run) => run.outcome === "success").length ?? 0;
   return (
@@ -51,7 +53,7 @@ export function Project({ name }: { name: string }) {
               <Fact name="next run"><b>{next ? until(next, now) : "by hand"}</b> {next && <span class="dim">{time(next.toISOString())}</span>}</Fact>
               {runs && runs.length > 0 && <Fact name="ended well"><b>{Math.round((good / runs.length) * 100)} %</b> <span class="dim">of {count(runs.length, "run")}</span></Fact>}
               {last?.seconds != null && <Fact name="took"><b>{duration(last.seconds)}</b> <span class="dim">{trendWords(trend(runs ?? []))}</span></Fact>}
-              {docs && <Fact name="dbt docs"><a href={docs}>the last good ones</a></Fact>}
+              {docs && <Fact name="dbt docs">{documented && hasExpired(documented, list, now) ? <span class="dim">expired</span> : <a href={docs}>the last good ones</a>}</Fact>}
             </dl>
           </>
         )}
@@ -66,7 +68,7 @@ export function Project({ name }: { name: string }) {
           </>
         )}
         {nodes && nodes.length > 0 && <OfNodes nodes={nodes} />}
-        {runs && runs.length > 0 && <Runs name={name} runs={runs} />}
+        {runs && runs.length > 0 && <Runs name={name} runs={runs} list={list} now={now} />}
         {runs?.length === 0 && <p class="empty">There is nothing to show before the first run has ended.</p>}
       </main>
     </>
@@ -170,7 +172,7 @@ function unfresh(entry: NodeEntry): number {
   return [...entry[3]].filter((letter) => "wfe".includes(letter)).length;
 }
 
-function Runs({ name, runs }: { name: string; runs: Run[] }) {
+function Runs({ name, runs, list, now }: { name: string; runs: Run[]; list: List | null; now: number }) {
   const newest = useMemo(() => [...runs].reverse(), [runs]);
   const columns: Column<Run>[] = useMemo(
     () => [
@@ -178,14 +180,21 @@ function Runs({ name, runs }: { name: string; runs: Run[] }) {
       { name: "outcome", title: "outcome", by: (run) => run.outcome, show: (run) => <State of={run.outcome} /> },
       { name: "took", title: "took", by: (run) => run.seconds ?? -1, show: (run) => duration(run.seconds), number: true },
       { name: "attempt", title: "attempt", by: (run) => run.attempt, show: (run) => run.attempt, number: true },
+      { name: "docs", title: "dbt docs", show: (run) => <Docs name={name} run={run} hasExpired={hasExpired(run, list, now)} /> },
       { name: "failed", title: "failed", show: (run) => <T>{run.failed.join(", ")}</T> },
       { name: "headline", title: "said", show: (run) => <T>{run.headline}</T>, wide: true },
     ],
-    [name],
+    [name, list],
   );
   return (
     <Section id="runs" title="All runs" note={count(runs.length, "run")}>
       <Table label="All runs" rows={newest} columns={columns} keyOf={(run) => `${run.run_id}/${run.attempt}`} />
     </Section>
   );
+}
+
+function Docs({ name, run, hasExpired }: { name: string; run: Run; hasExpired: boolean }) {
+  if (!run.docs) return <span class="dim">none</span>;
+  if (hasExpired) return <span class="dim">expired</span>;
+  return <a href={docsOfRun(name, run)} aria-label={`dbt docs of the run of ${time(run.started_at)}`}>docs</a>;
 }

@@ -86,6 +86,28 @@ def test_a_project_shows_its_runs_over_time(site: str, open_page: Open) -> None:
     )
 
 
+def test_the_docs_of_any_run_are_there_until_they_expire(site: str, open_page: Open) -> None:
+    """Each run that made docs has a link to them, and says so once S3 has deleted them, 400 days later."""
+    page = open_page(f"{site}project.html?name=bookshop").page
+    table = page.get_by_role("region", name="All runs, table")
+    newest = table.get_by_role("link", name="dbt docs of the run of 2026-11-22 05:00 UTC")
+
+    assert newest.get_attribute("href") == (
+        "../bookshop/docs/scheduled__2026-11-22T05%3A00%3A00%2B00%3A00-0001/index.html"
+    )
+    expect(table.get_by_text("expired")).to_have_count(0)
+    table.evaluate("table => table.scrollTop = table.scrollHeight")
+    expect(table.get_by_text("expired").first).to_be_visible()
+    expect(table.get_by_role("link", name="dbt docs of the run of")).to_have_count(0)
+
+
+def test_last_docs_that_have_expired_are_not_linked(site: str, open_page: Open) -> None:
+    """Of a project that has not run for longer than its docs are kept."""
+    page = open_page(f"{site}project.html?name=project_006").page
+
+    expect(page.locator(".fact", has_text="dbt docs")).to_contain_text("expired")
+
+
 def test_a_project_that_has_not_run_says_so(site: str, open_page: Open) -> None:
     """An empty state in words."""
     page = open_page(f"{site}project.html?name=project_001").page

@@ -1,6 +1,7 @@
 """The server of `make docs`: this machine's browser alone, read only, each project's own pages in a sandbox."""
 
 import http.client
+import json
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -145,3 +146,64 @@ def test_rejects_an_unknown_project(capsys: pytest.CaptureFixture[str]) -> None:
     """The known ones are named."""
     assert main([ENVIRONMENTS[0].name, "unknown"], ENVIRONMENTS) == 1
     assert "project must be one of" in capsys.readouterr().err
+
+
+@pytest.fixture
+def deployed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The bucket of the first environment, with the docs of two attempts of run `a` and of run `a-0001-b`; the opened pages."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    opened: list[str] = []
+    monkeypatch.setattr("tools.pages.artifacts_bucket", lambda _: "bucket")
+    monkeypatch.setattr("tools.pages.show", lambda _, page, **__: opened.append(page))
+    with mock_aws():
+        client = boto3.client("s3")
+        client.create_bucket(Bucket="bucket")
+        project = ENVIRONMENTS[0].projects[0].name
+        for run in ("a-0001", "a-0002", "a-0001-b-0001", "2026-11-22T05:00:00+00:00-0001"):
+            client.put_object(Bucket="bucket", Key=f"{project}/docs/{run}/index.html", Body=b"docs")
+        runs = [
+            {"run_id": "old", "attempt": 1, "outcome": "success", "ended_at": "2025-01-01T05:10:00Z", "docs": True},
+            {"run_id": "bad", "attempt": 1, "outcome": "failed", "ended_at": "2026-11-01T05:10:00Z", "docs": False},
+        ]
+        client.put_object(Bucket="bucket", Key=f"{project}/history/runs.json", Body=json.dumps({"runs": runs}))
+        yield lambda *arguments: (main([ENVIRONMENTS[0].name, *arguments], ENVIRONMENTS), opened)
+
+
+@pytest.mark.parametrize(
+    ("run", "opened"),
+    [
+        ("a", "a-0002"),
+        ("a-0001-b", "a-0001-b-0001"),
+        ("2026-11-22T05:00:00+00:00", "2026-11-22T05%3A00%3A00%2B00%3A00-0001"),
+    ],
+)
+def test_opens_the_docs_of_any_run(deployed: Any, run: str, opened: str) -> None:  # noqa: ANN401 - a fixture's function
+    """Those of its last attempt that made any, and of no run whose id only begins alike."""
+    project = ENVIRONMENTS[0].projects[0].name
+
+    assert deployed(project, "--run", run) == (0, [f"{project}/docs/{opened}/index.html"])
+
+
+@pytest.mark.parametrize(
+    ("run", "error"),
+    [
+        ("old", "which ended 2025-01-01T05:10:00Z, have expired: they are kept for "),
+        ("bad", "run 'bad' made no dbt docs: it ended as 'failed'"),
+        ("a-0", "there are no dbt docs of run 'a-0': no such run is known, or they have expired"),
+    ],
+)
+def test_says_why_there_are_no_docs_of_a_run(
+    deployed: Any,  # noqa: ANN401 - a fixture's function
+    capsys: pytest.CaptureFixture[str],
+    run: str,
+    error: str,
+) -> None:
+    """Expired, never made, or unknown; nothing is served."""
+    assert deployed(ENVIRONMENTS[0].projects[0].name, "--run", run) == (1, [])
+    assert error in capsys.readouterr().err
+
+
+def test_rejects_a_run_without_its_project(deployed: Any, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: ANN401 - a fixture's function
+    """Ids of runs are unique within a project."""
+    assert deployed("--run", "a") == (1, [])
+    assert "name the project of run 'a'" in capsys.readouterr().err
