@@ -19,6 +19,7 @@ from constructs_lib.place import place_of
 from constructs_lib.sign_in_functions import SignInFunctions
 
 FIRST_PAGE = "/_pages/index.html"
+NOT_FOUND_PAGE = "/_pages/not-found.html"
 READABLE_KEYS = ("_pages/*", "*/history/*.json", "*/docs/*", "*/runs/*/report.html", "*/runs/*/end.json")
 """What CloudFront may read of the bucket: what pages are made of and link to, and none of the record besides."""
 
@@ -208,8 +209,16 @@ class HostedPages(Construct):
             # They would hold sessions.
             log_includes_cookies=False,
             error_responses=[
-                # What is missing now may be there after the next run. S3 says 403 of what it does not let anyone list.
-                cloudfront.ErrorResponse(http_status=status, ttl=Duration.seconds(0))
+                # S3 says 403 of what is missing to whom it does not let list the bucket, and CloudFront is not: the names of all
+                # files of all runs would be one hole in the gate away from everyone, for one digit. So both are a missing page
+                # here; the sign-in refuses with 401, which is not replaced. Where nothing can be decrypted, this page cannot be
+                # either, and the 403 stays. What is missing now may be there after the next run.
+                cloudfront.ErrorResponse(
+                    http_status=status,
+                    response_http_status=404,
+                    response_page_path=NOT_FOUND_PAGE,
+                    ttl=Duration.seconds(0),
+                )
                 for status in (403, 404)
             ],
         )

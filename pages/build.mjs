@@ -70,5 +70,5 @@ write(
 const portal = await bundled("src/portal.tsx");
 write("pages/dist/portal.js", `${portal.script}\n`);
 write("pages/dist/portal.css", `${portal.style}\n`);
-for (const page of ["index.html", "project.html"]) write(`pages/dist/${page}`, readFileSync(join(HERE, "src", page), "utf8"));
+for (const page of ["index.html", "project.html", "not-found.html"]) write(`pages/dist/${page}`, readFileSync(join(HERE, "src", page), "utf8"));
 write("pages/dist/licenses.txt", licenses().join("\n----\n\n"));

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
 _BUCKET_OUTPUT = "ArtifactsBucketName"
+_NOT_FOUND_PAGE = f"{names.PAGES_PREFIX}not-found.html"
 _HOSTS = ("127.0.0.1", "localhost")
 _ATTEMPT = re.compile(r"\d{4}/")
 _PASSED_ON = {"ContentType": "Content-Type", "ContentEncoding": "Content-Encoding"}
@@ -95,13 +96,25 @@ class _Handler(BaseHTTPRequestHandler):
             print(f"error: {error}", file=sys.stderr)
             return self._send(HTTPStatus.BAD_GATEWAY, f"{error}\n".encode(), {}, with_body=with_body)
         if found is None:
-            # A project that has not run yet has no history, which is nothing wrong; a browser would report a 404 as an error.
-            status = HTTPStatus.NO_CONTENT if "/history/" in key else HTTPStatus.NOT_FOUND
-            body = b"" if status is HTTPStatus.NO_CONTENT else b"there is nothing of that name\n"
-            return self._send(status, body, {}, with_body=with_body)
-        headers = dict(found.headers)
-        headers["Content-Security-Policy"] = _policy(key)
-        return self._send(HTTPStatus.OK, found.body, headers, with_body=with_body)
+            return self._send_missing(key, with_body=with_body)
+        return self._send_found(HTTPStatus.OK, found, key, with_body=with_body)
+
+    def _send_missing(self, key: str, *, with_body: bool) -> None:
+        # A project that has not run yet has no history, which is nothing wrong; a browser would report a 404 as an error.
+        if "/history/" in key:
+            return self._send(HTTPStatus.NO_CONTENT, b"", {}, with_body=with_body)
+        try:
+            page = self.read(_NOT_FOUND_PAGE)
+        except PagesError:
+            page = None
+        if page is None:
+            # An environment that an earlier version has deployed has no such page.
+            return self._send(HTTPStatus.NOT_FOUND, b"there is no such page\n", {}, with_body=with_body)
+        return self._send_found(HTTPStatus.NOT_FOUND, page, key, with_body=with_body)
+
+    def _send_found(self, status: HTTPStatus, found: Found, key: str, *, with_body: bool) -> None:
+        headers = {**found.headers, "Content-Security-Policy": _policy(key)}
+        self._send(status, found.body, headers, with_body=with_body)
 
     def _send(self, status: HTTPStatus, body: bytes, headers: Mapping[str, str], *, with_body: bool) -> None:
         self.send_response(status)

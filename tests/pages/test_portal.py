@@ -26,6 +26,21 @@ def test_every_page_asks_its_own_host_only_and_all_can_use_it(
     assert seen.page.title().startswith("dbt project")
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["nothing.html", "../bookshop/docs/gone-0001/index.html", "../bookshop/runs/gone/attempts/0001/report.html"],
+)
+def test_what_is_not_there_is_a_page_that_leads_back(site: str, open_page: Open, address: str) -> None:
+    """Under the policy of what was asked for: readable, nothing refused, and a link to the portal."""
+    seen = open_page(site + address)
+
+    expect(seen.page.locator("h1")).to_have_text("There is no such page")
+    assert serious_findings(seen.page) == []
+    assert [error for error in seen.errors if "404" not in error] == []
+    seen.page.get_by_role("link", name="All projects").click()
+    expect(seen.page.locator("h1")).to_have_text("1 project of 100 needs a look")
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_no_page_is_wider_than_a_phone(site: str, open_page: Open, name: str) -> None:
     """Tables scroll in themselves."""

@@ -118,7 +118,8 @@ async function finish(host: string, request: Request): Promise<Answer> {
   }
   if (!isAllowed(claims, SETTINGS)) {
     log("refused a user", { sub: claims.sub });
-    return page(403, "Not for you", "You are known, but these pages are not open to your group.", [NO_LOGIN]);
+    // Not 403, in whose place CloudFront shows the page of what is not there.
+    return page(401, "Not for you", "You are known, but these pages are not open to your group.", [NO_LOGIN]);
   }
   log("signed in", { sub: claims.sub });
   const session = await sealSession(SETTINGS.sessionKeyArn, host, claims.sub, SETTINGS.sessionSeconds);

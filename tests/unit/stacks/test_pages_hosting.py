@@ -11,7 +11,10 @@ import pytest
 from aws_cdk.assertions import Match, Template
 
 from constructs_lib.pages_access import OPEN_TO_EVERYONE, PagesHosting, SignIn
+from constructs_lib.pages_hosting import NOT_FOUND_PAGE
+from constructs_lib.repository import REPOSITORY
 from constructs_lib.settings_error import SettingsError
+from stacks.names import PAGES_PREFIX
 from stacks.platform import DbtPlatform, check_when_synthesized, dbt_app, feature_flags
 from stacks.settings import ExistingKey, OwnKey, OwnNetwork
 from tests.unit.stacks.settings_of_a_stranger import environment
@@ -245,10 +248,23 @@ def test_everything_goes_over_the_gate_and_tls(of_everything: Template) -> None:
     assert config["WebACLId"] == _WEB_ACL
     assert config["PriceClass"] == "PriceClass_All"
     assert config["Logging"]["IncludeCookies"] is False
-    assert {(error["ErrorCode"], error["ErrorCachingMinTTL"]) for error in config["CustomErrorResponses"]} == {
-        (403, 0),
-        (404, 0),
-    }
+
+
+def test_what_is_missing_is_a_page_of_ours(of_everything: Template) -> None:
+    """With 404 and kept by no cache; it is one of the files that are deployed beside the portal."""
+    config = _only(of_everything, "AWS::CloudFront::Distribution")["DistributionConfig"]
+
+    assert config["CustomErrorResponses"] == [
+        {
+            "ErrorCode": status,
+            "ErrorCachingMinTTL": 0,
+            "ResponseCode": 404,
+            "ResponsePagePath": NOT_FOUND_PAGE,
+        }
+        for status in (403, 404)
+    ]
+    assert (REPOSITORY / "pages/dist" / Path(NOT_FOUND_PAGE).name).is_file()
+    assert f"/{PAGES_PREFIX}" == f"{Path(NOT_FOUND_PAGE).parent}/"
 
 
 def test_caches_only_what_objects_allow(of_networks: Template) -> None:

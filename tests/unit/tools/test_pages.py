@@ -87,6 +87,18 @@ def test_what_is_not_there_is_said(port: int, path: str, status: int) -> None:
     assert ask(port, path)[0] == status
 
 
+def test_a_missing_page_is_a_page_of_ours(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where it is hosted: with 404, shut in as what was asked for; in words where an earlier version was deployed."""
+    without = ask(port, "/shop/docs/gone/index.html")
+    page = Found(body=b"<h1>gone</h1>", headers={"Content-Type": "text/html", "Content-Encoding": "gzip"})
+    monkeypatch.setitem(OBJECTS, "_pages/not-found.html", page)
+    status, headers, body = ask(port, "/shop/docs/gone/index.html")
+
+    assert (without[0], without[2]) == (404, b"there is no such page\n")
+    assert (status, body, headers["Content-Type"], headers["Content-Encoding"]) == (404, page.body, "text/html", "gzip")
+    assert headers["Content-Security-Policy"].startswith("sandbox")
+
+
 @pytest.mark.parametrize("method", ["PUT", "POST", "DELETE"])
 def test_rejects_everything_but_reading(port: int, method: str) -> None:
     """The server knows no other verb."""

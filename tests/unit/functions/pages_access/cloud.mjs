@@ -116,15 +116,21 @@ async function answer(request) {
     // What the origin request policy lets through.
     const headers = Object.fromEntries(["x-pages-host", "sec-fetch-site"].map((name) => [name, called.headers[name]?.value]));
     const login = called.cookies["__Host-pages-login"];
-    return await signIn.handler({
+    const answered = await signIn.handler({
       rawPath: called.uri,
       rawQueryString: url.search.slice(1),
       headers,
       cookies: login ? [`__Host-pages-login=${login.value}`] : [],
     });
+    return { ...answered, isOrigins: true };
   }
   const page = pages[called.uri];
-  return page === undefined ? { statusCode: 403, headers: {}, body: "AccessDenied" } : { statusCode: 200, headers: {}, body: page };
+  return page === undefined ? { statusCode: 403, headers: {}, body: "AccessDenied", isOrigins: true } : { statusCode: 200, headers: {}, body: page };
+}
+
+// The distribution's error responses, which are for what an origin answers.
+function withErrorPage(answer) {
+  return answer.isOrigins && [403, 404].includes(answer.statusCode) ? { statusCode: 404, headers: {}, body: pages[config.notFound] } : answer;
 }
 
 const cloudFront = await listen(async (request, body, response) => {
@@ -132,7 +138,7 @@ const cloudFront = await listen(async (request, body, response) => {
     for (const step of JSON.parse(body)) await sessionKey.handler(step);
     return json(response, 200, { keys: globalThis.keys, secrets, asked: asked.splice(0) });
   }
-  const { statusCode, headers, cookies = [], body: text = "" } = await answer(request);
+  const { statusCode, headers, cookies = [], body: text = "" } = withErrorPage(await answer(request));
   response.writeHead(statusCode, { ...headers, ...(cookies.length ? { "set-cookie": cookies } : {}) }).end(text);
 });
 console.log(JSON.stringify({ cloudFront }));

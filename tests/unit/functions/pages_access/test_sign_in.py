@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from constructs_lib.pages_access import PagesHosting
+from constructs_lib.pages_hosting import NOT_FOUND_PAGE
 from constructs_lib.repository import REPOSITORY
 from tests.unit.functions.pages_access.browser import Answer, Browser, as_query
 from tests.unit.functions.pages_access.edge import HERE, HOST, NODE, write_edge_function
@@ -32,6 +33,7 @@ _STORE = "arn:aws:cloudfront::333333333333:key-value-store/01234567-89ab-cdef-01
 _HOME = f"https://{HOST}/"
 _PAGE = f"{_HOME}_pages/index.html"
 _TEXT = "the projects of live"
+_NOT_FOUND = (REPOSITORY / "pages/dist/not-found.html").read_text(encoding="utf-8")
 _USERS = {
     "ada": {"email": "ada@example.com", "email_verified": True, "groups": ["data-team", "all"]},
     "eve": {"email": "eve@example.com", "email_verified": True, "groups": ["all", "data-team-2"]},
@@ -66,7 +68,8 @@ class _Cloud:
                 "edge": str(write_edge_function(folder, PagesHosting(sign_in=SIGN_IN))),
                 "dist": str(PACKAGE / "dist"),
                 "store": _STORE,
-                "pages": {"/_pages/index.html": _TEXT, "/shop/docs/a/index.html": "docs"},
+                "notFound": NOT_FOUND_PAGE,
+                "pages": {"/_pages/index.html": _TEXT, NOT_FOUND_PAGE: _NOT_FOUND, "/shop/docs/a/index.html": "docs"},
                 "secrets": {
                     _CLIENT_SECRET: {"one": {"text": json.dumps({"client_secret": _CANARY}), "stages": ["AWSCURRENT"]}},
                     _SESSION_KEY: {"zero": {"text": "made by CloudFormation", "stages": ["AWSCURRENT"]}},
@@ -325,7 +328,7 @@ def test_lets_in_only_whom_the_settings_name(cloud: _Cloud, user: str) -> None:
 
     answer = _sign_in(browser)
 
-    assert answer.status == 403
+    assert (answer.status, "Not for you" in answer.text) == (401, True)
     assert not _has_session(browser)
     assert browser.get(_PAGE).status == 302
 
@@ -419,11 +422,18 @@ def test_another_site_cannot_sign_out(cloud: _Cloud) -> None:
 
 
 def test_missing_pages_are_missing(cloud: _Cloud) -> None:
-    """A session opens what is there."""
+    """A session opens what is there, and of what is not it shows a page of ours with 404, not S3's refusal."""
     browser = cloud.browser()
     _sign_in(browser)
 
-    assert browser.get(f"{_HOME}nothing.html").status == 403
+    for missing in ("nothing.html", "shop/docs/b/index.html", "auth/nothing"):
+        answer = browser.get(f"{_HOME}{missing}")
+        assert (answer.status, answer.text) == (404, _NOT_FOUND)
+
+
+def test_missing_pages_are_not_told_to_strangers(cloud: _Cloud) -> None:
+    """Who is not signed in is sent to the sign-in, whether a page is there or not."""
+    assert cloud.browser().get(f"{_HOME}nothing.html").status == 302
 
 
 def test_new_key_signs_nobody_out_and_the_one_before_the_last_does(cloud: _Cloud) -> None:
