@@ -44,6 +44,14 @@ class _Trigger(BaseTrigger):
         """The try of the task that waits."""
         return cast("compat.TaskTry", self.task_instance)
 
+    async def _only_moves(self) -> bool:
+        """
+        Whether a cancelled trigger goes on in another triggerer, or in this one when it is back, and its task still waits.
+
+        To Airflow that looks like a task that was cleared, marked or timed out.
+        """
+        return await asyncio.to_thread(compat.deferred_by, self._try, self.trigger_id)
+
     def _classpath(self) -> str:
         return f"{type(self).__module__}.{type(self).__qualname__}"
 
@@ -124,12 +132,8 @@ class ContainerTrigger(_DeploymentTrigger):
             raise
 
     async def on_kill(self) -> None:
-        """
-        Stop the container: someone cleared or marked the task, or its DAG run timed out.
-
-        A trigger that only moves to another triggerer looks the same to Airflow, and there the task still waits.
-        """
-        if await asyncio.to_thread(compat.deferred_by, self._try, self.trigger_id):
+        """Stop the container: someone cleared or marked the task, or its DAG run timed out."""
+        if await self._only_moves():
             return
         self.log.info("the task was cleared, marked or timed out: stopping container %s", self._task_arn)
         await asyncio.to_thread(
@@ -242,11 +246,12 @@ class NodeTrigger(_Trigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait."""
-        task = self._try
-        async with follow_run(
-            self._place, dag_id=task.dag_id, run_id=task.run_id, run_task_id=self._run_task_id
-        ) as follower:
-            end = await (self._first_end(follower) if task.try_number == 1 else self._cleared_end(follower))
+        try:
+            end = await self._end()
+        except asyncio.CancelledError:
+            if not _AIRFLOW_TELLS_OF_KILLS:
+                await self.on_kill()
+            raise
         if end is None:
             self.log.info("cleared after its run was over: a worker launches a container for what was cleared")
             yield TriggerEvent(None)  # type: ignore[no-untyped-call]  # Airflow's
@@ -260,6 +265,18 @@ class NodeTrigger(_Trigger):
                 yield TaskSkippedEvent()
             case Outcome.FAILED:
                 yield TaskFailedEvent()
+
+    async def on_kill(self) -> None:
+        """Say why nothing follows: where a DAG run's time limit ends a task, Airflow leaves no word of it in the log."""
+        if not await self._only_moves():
+            self.log.info("no longer waiting: the DAG run passed its time limit, or someone set or cleared this task")
+
+    async def _end(self) -> Verdict | None:
+        task = self._try
+        async with follow_run(
+            self._place, dag_id=task.dag_id, run_id=task.run_id, run_task_id=self._run_task_id
+        ) as follower:
+            return await (self._first_end(follower) if task.try_number == 1 else self._cleared_end(follower))
 
     async def _first_end(self, follower: RunFollower) -> Verdict:
         while (found := self._verdict(follower, since=None)) is None:

@@ -418,6 +418,7 @@ def test_time_limits_stop_the_container_of_a_deferred_task(story: Story) -> None
     assert states[TASK_OF[SEED]] == "success"
     assert {"skipped"} == {states[TASK_OF[name]] for name in (LONE, ORDERS, MART, REPORT)} | {states["run_dbt"]}
     assert "timed out" in bounded.message("dbt bounded (dev): run failed")
+    assert "the DAG run passed its time limit" in bounded.log(TASK_OF[LONE])
     states = impatient.states()
     assert states[TASK_OF[SEED]] == "success"
     assert {"failed"} == {states[TASK_OF[name]] for name in (LONE, ORDERS, MART, REPORT)} | {states["run_dbt"]}
