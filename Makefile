@@ -232,6 +232,20 @@ ci-diff: setup ## What a pull request changes in the infrastructure, into build/
 ci-comment: ## Put build/diff.txt on the pull request as one comment, or change the one that is there
 	@$(PYTHON3) -m tools.change_comment 'What this changes in the infrastructure' build/diff.txt
 
+.PHONY: ci-try
+ci-try: setup ## Try each dbt project that a pull request changes, where the settings say, into build/slim-ci.md: BASE=origin/main PR=17
+	@test -n "$(BASE)" -a -n "$(PR)" || { echo 'name the commit to compare with and the pull request: make ci-try BASE=origin/main PR=17'; exit 2; }
+	@PYTHONPATH=container:dags $(BIN)/python -m tools.pull_request try "$(PR)" --base "$(BASE)"
+
+.PHONY: ci-try-comment
+ci-try-comment: ## Put build/slim-ci.md on the pull request as one comment, or change the one that is there
+	@$(PYTHON3) -m tools.change_comment 'dbt models of this pull request' build/slim-ci.md
+
+.PHONY: ci-try-drop
+ci-try-drop: setup ## Drop what a closed pull request has built, of all projects: PR=17
+	@test -n "$(PR)" || { echo 'name the pull request: make ci-try-drop PR=17'; exit 2; }
+	@PYTHONPATH=container:dags $(BIN)/python -m tools.pull_request drop "$(PR)"
+
 .PHONY: ci-build
 ci-build: setup ## Build all images and the cloud assembly once, for every environment, of the commit that is checked out: ARTIFACT=folder
 	@$(STEP) "Build the artifact" $(BIN)/python -m tools.artifact build "$(or $(ARTIFACT),build/artifact)"
@@ -242,9 +256,9 @@ ci-deploy: setup ## Deploy one environment from the artifact, building nothing: 
 	@$(BIN)/python -m tools.artifact deploy "$(or $(ARTIFACT),build/artifact)" "$(ENV)"
 
 .PHONY: docs
-docs: setup ## Show the pages of an environment on this machine, from its bucket, with your AWS credentials: ENV=dev PROJECT=name RUN=id (the dbt docs of that run)
+docs: setup ## Show the pages of an environment on this machine, from its bucket, with your AWS credentials: ENV=dev PROJECT=name RUN=id (the dbt docs of that run) PORT=8642
 	@test -n "$(ENV)" || { echo 'name the environment: make docs ENV=dev PROJECT=name'; exit 2; }
-	@$(BIN)/python -m tools.pages "$(ENV)" $(PROJECT) $(if $(RUN),--run "$(RUN)")
+	@$(BIN)/python -m tools.pages "$(ENV)" $(PROJECT) $(if $(RUN),--run "$(RUN)") $(if $(PORT),--port "$(PORT)")
 
 .PHONY: dags
 dags: setup ## Copy the deployed DAG files of an environment to a folder, to ship them by git: ENV=dev TO=folder
@@ -298,13 +312,13 @@ credentials: setup ## Keep your own login to a warehouse in a file that git igno
 	@PYTHONPATH=container $(BIN)/python -m tools.my_credentials '$(ENV)'
 
 .PHONY: slim-ci
-slim-ci: setup ## Build what a pull request changes, in the account, in schemas of its own: ENV=dev PROJECT=bookshop PR=17 COMMENT=file DAYS=7 WAIT=minutes
+slim-ci: setup ## Build what a pull request changes, in the account, in schemas of its own: ENV=dev PROJECT=bookshop PR=17 COMMENT=file DAYS=7
 	@PYTHONPATH=container:dags $(BIN)/python -m tools.slim_ci try '$(ENV)' '$(PROJECT)' '$(PR)' $(if $(COMMENT),--comment '$(COMMENT)') \
-	  $(if $(DAYS),--days '$(DAYS)') $(if $(WAIT),--wait '$(WAIT)')
+	  $(if $(DAYS),--days '$(DAYS)')
 
 .PHONY: slim-ci-drop
 slim-ci-drop: setup ## Drop the schemas of a pull request that is closed: ENV=dev PROJECT=bookshop PR=17
-	@PYTHONPATH=container:dags $(BIN)/python -m tools.slim_ci drop '$(ENV)' '$(PROJECT)' '$(PR)' $(if $(WAIT),--wait '$(WAIT)')
+	@PYTHONPATH=container:dags $(BIN)/python -m tools.slim_ci drop '$(ENV)' '$(PROJECT)' '$(PR)'
 
 .PHONY: new-project
 new-project: setup ## Make a dbt project of one model that passes all checks: NAME=book_sales

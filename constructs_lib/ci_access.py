@@ -43,6 +43,7 @@ class GitHub:
     ids, "owner@123456/name@456789"; a name alone never means these. `environment` or `branch`: one of the two. A job that names
     an environment has no branch in its token: who may deploy is then ruled by the environment's protection in GitHub.
     `provider_arn`: the account's provider for `url`, where there is one already: there can be one only. Default: one is made.
+    `tries_pull_requests`: whether the repository's pull requests may build what they change in this environment's warehouse.
     """
 
     repository: str
@@ -51,6 +52,7 @@ class GitHub:
     url: str = _GITHUB_URL
     audience: str = _GITHUB_AUDIENCE
     provider_arn: str | None = None
+    tries_pull_requests: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what would let in more than one repository, or nothing at all."""
@@ -81,6 +83,15 @@ class GitHub:
             return f"repo:{self.repository}:environment:{self.environment}"
         return f"repo:{self.repository}:ref:refs/heads/{self.branch}"
 
+    @property
+    def pull_request_subject(self) -> str:
+        """
+        Whom the token of a pull request's job is of, if the job names no environment.
+
+        GitHub gives none to pull requests of forks.
+        """
+        return f"repo:{self.repository}:pull_request"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GitLab:
@@ -88,7 +99,7 @@ class GitLab:
     The pipelines of one GitLab project on one of its branches, which should be protected.
 
     `project`: its whole path. `url`: the instance; AWS must reach it. `audience`: what the jobs ask their token for.
-    Default: the instance's address. `provider_arn`: as `GitHub`'s.
+    Default: the instance's address. `provider_arn`, `tries_pull_requests`: as `GitHub`'s.
     """
 
     project: str
@@ -96,6 +107,7 @@ class GitLab:
     url: str = _GITLAB_URL
     audience: str = ""
     provider_arn: str | None = None
+    tries_pull_requests: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what would let in more than one project, or nothing at all."""
@@ -113,6 +125,16 @@ class GitLab:
         Its source is https://docs.gitlab.com/ci/secrets/id_token_authentication/#token-payload.
         """
         return f"project_path:{self.project}:ref_type:branch:ref:{self.branch}"
+
+    @property
+    def pull_request_subject(self) -> str:
+        """
+        Whom the token of a merge request's job is of: any branch of the project, for GitLab names the merge request's source branch.
+
+        One of a fork names the fork, also where a member runs it in this project (since GitLab 18.2.2,
+        https://gitlab.com/gitlab-org/gitlab/-/issues/548165).
+        """
+        return f"project_path:{self.project}:ref_type:branch:ref:*"
 
 
 Pipeline = GitHub | GitLab

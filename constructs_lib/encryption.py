@@ -1,6 +1,6 @@
 """The key of an environment's data at rest, who may use it, and what is said where there is none."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from aws_cdk import RemovalPolicy, Stack
@@ -76,10 +76,12 @@ def use_of_key(
     *,
     service: Literal["s3", "sns", "sqs"],
     resource_arn: str,
-    reads_only: bool = False,
+    actions: Sequence[str] = ("kms:Decrypt", "kms:GenerateDataKey"),
 ) -> list[Statement]:
     """
     The right to use `key`, if there is one, through one service and for one bucket, topic or queue.
+
+    `actions`: "kms:Decrypt" is for who reads, "kms:GenerateDataKey" for who writes; multipart uploads and queues take both.
 
     Key.grant_encrypt_decrypt() knows no condition, and allows use of the key for anything that it encrypts.
     """
@@ -89,7 +91,6 @@ def use_of_key(
         "kms:ViaService": f"{service}.{place_of(construct).region}.amazonaws.com",
         f"kms:EncryptionContext:{_CONTEXTS[service]}": resource_arn,
     }
-    actions = ["kms:Decrypt"] if reads_only else ["kms:Decrypt", "kms:GenerateDataKey"]
     return [allow(actions, key.key_arn, conditions={"StringEquals": through})]
 
 

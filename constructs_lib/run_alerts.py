@@ -1,5 +1,6 @@
 """Tells people when a container failed, whether or not Airflow is up to see it."""
 
+
 from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_events as events
 from aws_cdk import aws_logs as logs
@@ -11,13 +12,23 @@ from constructs_lib.dbt_task import CONTAINER_NAME
 
 _VALUES = {"task": "$.detail.taskArn", "reason": "$.detail.stoppedReason"}
 """What the texts say of the event, by the names that they have there."""
+TRIALS_STARTED_BY = "slim-ci-"
+"""What `startedBy` of a pull request's trial begins with, as tools/slim_ci.py starts it."""
+# https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern-operators.html: "anything-but" matches no field that is
+# not there, as that of a task which somebody starts in the console.
+_NO_TRIAL = {
+    "$or": [
+        {"startedBy": [{"exists": False}]},
+        {"startedBy": [{"anything-but": {"prefix": TRIALS_STARTED_BY}}]},
+    ]
+}
 
 
 class RunAlerts(Construct):
     """
     Defines the alerts about containers of one task family that ended with an error, were killed for memory or never started.
 
-    They are told by ECS itself; `rules` are EventBridge's rules by the words to show for them.
+    Trials of pull requests ring nothing: who pushed hears of them in CI. They are told by ECS itself; `rules` are EventBridge's rules by the words to show for them.
     """
 
     def __init__(
@@ -37,7 +48,12 @@ class RunAlerts(Construct):
         self._topic_arn = topic.topic_arn
         self._runbook_url = runbook_url
         cluster_arn, log_group_name = cluster.cluster_arn, log_group.log_group_name
-        stopped = {"clusterArn": [cluster_arn], "group": [f"family:{family}"], "lastStatus": ["STOPPED"]}
+        stopped = {
+            "clusterArn": [cluster_arn],
+            "group": [f"family:{family}"],
+            "lastStatus": ["STOPPED"],
+            **_NO_TRIAL,
+        }
 
         self._define_rule(
             "Failed",

@@ -86,7 +86,7 @@ class RunGuard(Construct):
                 allow(["ecs:DescribeTasks", "ecs:StopTask"], tasks),
                 allow("cloudwatch:GetMetricStatistics", "*"),
                 allow(reads, due_runs_arn),
-                *use_of_key(self, encryption_key, service="sqs", resource_arn=due_runs_arn, reads_only=True),
+                *use_of_key(self, encryption_key, service="sqs", resource_arn=due_runs_arn, actions=("kms:Decrypt",)),
             ],
             rarely={
                 "cloudwatch:GetMetricStatistics": "Asked only while a container runs.",

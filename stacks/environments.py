@@ -34,7 +34,7 @@ DEV = Environment(
     alert_emails=("data-platform-dev@example.com",),
     records_retention_days=90,
     log_retention=logs.RetentionDays.ONE_MONTH,
-    ci=GitHub(repository="example/data-platform", environment="dev"),
+    ci=GitHub(repository="example/data-platform", environment="dev", tries_pull_requests=True),
     keeps_data_on_destroy=False,
     projects=(
         DbtProject(

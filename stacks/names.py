@@ -45,6 +45,11 @@ def deploy_role(environment: str) -> str:
     return f"{environment}-dbt-deploy"
 
 
+def slim_ci_role(environment: str, project: str) -> str:
+    """The role that tries a project's pull requests; their pipeline must know the name before it can ask AWS for anything."""
+    return f"{project_stack(environment, project)}-slim-ci"
+
+
 def dag_id(environment: str, project: str) -> str:
     """A project's DAG."""
     return f"dbt_{environment.replace('-', '_')}_{project}"

@@ -38,6 +38,10 @@ class DbtPlatform(cdk.Stage):
             # It reads the environment stack's outputs, and its image goes into the environment stack's registry.
             project_stack.add_stack_dependency(self.environment_stack)
         self.ci_stack = CiStack(self, "Ci", settings=settings, pipeline=settings.ci) if settings.ci else None
+        for project in settings.tried_projects:
+            # It makes the identity provider that the project's role for pull requests trusts.
+            if self.ci_stack is not None:
+                self.project_stacks[project.name].add_stack_dependency(self.ci_stack)
         cdk.Tags.of(self).add("environment", settings.name)
         self._follow_rules_for_roles(settings)
 

@@ -20,11 +20,13 @@ from constructs_lib.grants import Statement, allow
 from constructs_lib.launch_role import LaunchRole
 from constructs_lib.launcher import Launcher
 from constructs_lib.notifications import SnsTopic, dag_entry
+from constructs_lib.place import place_of
 from constructs_lib.project_schedules import ProjectSchedules
 from constructs_lib.repository import REPOSITORY
 from constructs_lib.run_alarms import RunAlarms
 from constructs_lib.run_alerts import RunAlerts
 from constructs_lib.run_dashboard import RunDashboard
+from constructs_lib.slim_ci_role import SlimCiRole
 from constructs_lib.task_security_group import TaskSecurityGroup
 from constructs_lib.warehouse_credentials import runner_entry
 from stacks import names
@@ -222,10 +224,15 @@ class ProjectStack(cdk.Stack):
         )
 
     def _define_dag(self, airflow: AirflowTarget) -> None:
+        slim_ci = self._define_slim_ci_role()
         launch_role = LaunchRole(
             self,
             "LaunchRole",
-            assumed_by_role_arns=[airflow.role_arn, *self._settings.analyst_role_arns],
+            assumed_by_role_arns=[
+                airflow.role_arn,
+                *self._settings.analyst_role_arns,
+                *([slim_ci.role.role_arn] if slim_ci else []),
+            ],
             cluster=self._shared.cluster,
             family=self._family,
             passed_role_arns=self.task.role_arns,
@@ -234,13 +241,22 @@ class ProjectStack(cdk.Stack):
             encryption_key=self._shared.encryption_key,
             notifies=self._notifies(),
         ).role
+        folder = airflow.key(names.dag_folder(self._settings.name, self._project.name))
+        if slim_ci is not None:
+            slim_ci.let_try(
+                launch_role=launch_role,
+                deployment_file_arn=f"arn:{place_of(self).partition}:s3:::{airflow.dags_bucket}/{folder}/deployment.json",
+                artifacts=self._shared.artifacts,
+                project_prefix=names.project_prefix(self._project.name),
+                encryption_key=self._shared.encryption_key,
+            )
         deployment = self._dag_deployment(launch_role_arn=launch_role.role_arn)
         BucketFolder(
             self,
             "AirflowFiles",
             bucket_name=airflow.dags_bucket,
-            folder=airflow.key(names.dag_folder(self._settings.name, self._project.name)),
-            description=f"Copies DAG files to {airflow.key(names.dag_folder(self._settings.name, self._project.name))}/ of Airflow's bucket",
+            folder=folder,
+            description=f"Copies DAG files to {folder}/ of Airflow's bucket",
             sources=[
                 s3_deployment.Source.data("dag.py", (REPOSITORY / "dags" / "dag.py").read_text(encoding="utf-8")),
                 s3_deployment.Source.json_data("deployment.json", deployment),
@@ -249,6 +265,14 @@ class ProjectStack(cdk.Stack):
             encryption_key=self._shared.encryption_key,
         )
         cdk.CfnOutput(self, "LaunchRoleArn", value=launch_role.role_arn)
+
+    def _define_slim_ci_role(self) -> SlimCiRole | None:
+        settings, project = self._settings, self._project
+        if settings.ci is None or project not in settings.tried_projects:
+            return None
+        return SlimCiRole(
+            self, "SlimCiRole", role_name=names.slim_ci_role(settings.name, project.name), pipeline=settings.ci
+        )
 
     def _notifies(self) -> list[Statement]:
         alert_topic_arn = self._shared.alert_topic.topic_arn

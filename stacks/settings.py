@@ -39,6 +39,7 @@ _KEY_PREFIX = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*|")
 _ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/([\w+=,.@-]+/)*[\w+=,.@-]{1,64}", re.ASCII)
 _POLICY_ARN = re.compile(r"arn:aws[a-z-]*:iam::(\d{12}|aws):policy/([\w+=,.@-]+/)*[\w+=,.@-]{1,128}", re.ASCII)
 _ROLE_PATH = re.compile(r"/([\w+=,.@-]+/)+", re.ASCII)
+_LONGEST_ROLE_NAME = 64
 _AWS_ID = "{}-[0-9a-f]{{8}}([0-9a-f]{{9}})?"
 
 
@@ -499,6 +500,26 @@ class Environment:
             raise SettingsError(f"ci must be GitHub, GitLab or None, got {ci!r}")
         if ci.provider_arn is not None and ci.provider_arn.split(":")[4] != self.account:
             raise SettingsError(f"provider_arn must be of account {self.account!r}, got {ci.provider_arn!r}")
+        if not ci.tries_pull_requests:
+            return
+        if self.airflow is None:
+            raise SettingsError(
+                "tries_pull_requests needs an airflow, whose launch roles pull requests share; got None"
+            )
+        for project in self.projects:
+            role_name = names.slim_ci_role(self.name, project.name)
+            if len(role_name) > _LONGEST_ROLE_NAME:
+                raise SettingsError(
+                    f"tries_pull_requests needs names of which IAM can make a role's, of at most {_LONGEST_ROLE_NAME} characters; "
+                    f"got {role_name!r}"
+                )
+
+    @property
+    def tried_projects(self) -> tuple[DbtProject, ...]:
+        """The projects whose pull requests are tried here."""
+        if self.ci is None or not self.ci.tries_pull_requests:
+            return ()
+        return tuple(project for project in self.projects if project.scheduler == "airflow")
 
     def _check_alerts(self) -> None:
         for email in self.alert_emails:
@@ -522,7 +543,7 @@ class Environment:
 
 
 def check_together(environments: Sequence[Environment]) -> None:
-    """Raise `SettingsError` if two environments, or what is deployed for them, would have one name."""
+    """Raise `SettingsError` if two environments, or what is deployed for them, would have one name, or try one pull request."""
     _check_unique("the names of environments", [environment.name for environment in environments])
     projects = [(environment, project) for environment in environments for project in environment.projects]
     _check_unique(
@@ -534,6 +555,7 @@ def check_together(environments: Sequence[Environment]) -> None:
         ],
     )
     _check_identity_providers(environments)
+    _check_trials(environments)
     # Several environments may deploy into one Airflow.
     _check_unique(
         "the ids of DAGs", [names.dag_id(environment.name, project.name) for environment, project in projects]
@@ -551,4 +573,16 @@ def _check_identity_providers(environments: Sequence[Environment]) -> None:
             raise SettingsError(
                 f"an account can have one identity provider for {url!r}, but {count} environments of account {account} make one; "
                 "give all but the first its provider_arn"
+            )
+
+
+def _check_trials(environments: Sequence[Environment]) -> None:
+    tried: dict[str, list[str]] = {}
+    for environment in environments:
+        for project in environment.tried_projects:
+            tried.setdefault(project.name, []).append(environment.name)
+    for project_name, names_of_environments in tried.items():
+        if len(names_of_environments) > 1:
+            raise SettingsError(
+                f"the pull requests of project {project_name!r} must be tried in one environment, got {', '.join(names_of_environments)}"
             )

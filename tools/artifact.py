@@ -21,7 +21,7 @@ from typing import Any
 from constructs_lib.repository import REPOSITORY
 from stacks import names
 from tools.bill_of_materials import ImageError, bill_of_materials, image_id
-from tools.pipeline_token import DeployRole, TokenError, credentials
+from tools.pipeline_token import PipelineRole, TokenError, credentials
 from tools.provenance import provenance
 
 _FORMAT_VERSION = 1
@@ -124,13 +124,13 @@ class Artifact:
         except TokenError as error:
             raise ArtifactError(str(error)) from error
 
-    def _deploy_role(self, environment: str) -> DeployRole | None:
+    def _deploy_role(self, environment: str) -> PipelineRole | None:
         for manifest in sorted(self.assembly.glob("assembly-*/manifest.json")):
             for artifact in json.loads(manifest.read_text(encoding="utf-8"))["artifacts"].values():
                 stack = artifact.get("properties", {})
                 if stack.get("stackName") == names.ci_stack(environment):
                     template = json.loads((manifest.parent / stack["templateFile"]).read_text(encoding="utf-8"))
-                    return DeployRole(
+                    return PipelineRole(
                         arn=template["Outputs"][names.DEPLOY_ROLE_OUTPUT]["Value"],
                         audience=template["Outputs"][names.AUDIENCE_OUTPUT]["Value"],
                         # Spelled aws:// account / region.

@@ -18,6 +18,7 @@ from typing import Any
 
 # GitHub takes 65,536 characters, GitLab 1,000,000.
 _MOST_CHARACTERS = 60_000
+_NOTHING_MORE = "The last push has nothing of this any more."
 _COMMENTS_ON_A_PAGE = 100
 _CONTROL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 # Of a GitHub job that may write, and of a GitLab job: its own token may not write comments.
@@ -39,6 +40,11 @@ def comment(topic: str, text: str) -> str:
     longest = max((len(run) for run in re.findall("`+", shown)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{_marker(topic)}\n### {topic}\n\n{fence}diff\n{shown}\n{fence}\n"
+
+
+def markdown_comment(topic: str, text: str) -> str:
+    """The Markdown of a comment that says `text`, which is Markdown; one that is too long is cut."""
+    return f"{_marker(topic)}\n{text[:_MOST_CHARACTERS]}\n"
 
 
 def _marker(topic: str) -> str:
@@ -81,14 +87,15 @@ class Discussion:
             )
         return None
 
-    def put(self, topic: str, text: str) -> None:
-        """Write the comment of `topic`, or change the one that is there. Raises CommentError."""
-        body = {"body": comment(topic, text)}
+    def put(self, topic: str, body_text: str, *, adds: bool = True) -> None:
+        """Change the comment of `topic` that is there, which `body_text` must be marked as, else write it if `adds`. Raises CommentError."""
+        body = {"body": body_text}
         for earlier in self._comments():
             if str(earlier["body"]).startswith(_marker(topic)):
                 self._ask(self.update_method, f"{self.comment_url}/{earlier['id']}", body)
                 return
-        self._ask("POST", self.comments_url, body)
+        if adds:
+            self._ask("POST", self.comments_url, body)
 
     def _comments(self) -> Iterator[dict[str, Any]]:
         page = 1
@@ -111,14 +118,22 @@ class Discussion:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`TOPIC FILE`: puts the file's text on the job's pull request, or says why not; returns the exit code."""
+    """
+    `TOPIC FILE`: puts the file's text on the job's pull request, or says why not; returns the exit code.
+
+    A file `….md` is Markdown. An empty one says nothing, but that what an earlier push was told of is gone.
+    """
     topic, file = arguments
     discussion = Discussion.of_this_job(os.environ)
     if discussion is None:
         print(f"no comment: this job belongs to no pull request, or has no {_GITHUB_TOKEN} or {_GITLAB_TOKEN}")
         return 0
     try:
-        discussion.put(topic, Path(file).read_text(encoding="utf-8"))
+        text = Path(file).read_text(encoding="utf-8")
+        if not file.endswith(".md"):
+            discussion.put(topic, comment(topic, text))
+        else:
+            discussion.put(topic, markdown_comment(topic, text or _NOTHING_MORE), adds=bool(text))
     except CommentError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

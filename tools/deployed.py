@@ -92,8 +92,12 @@ class DeployedProject:
         return content
 
     def last_run(self) -> str:
-        """The id of the run that began last, whatever became of it; raises AnalystError if there is none."""
-        alive = [container for container in self.containers.all() if not container.is_gone and container.record_id]
+        """The id of the run that began last, whatever became of it, trials left out; raises AnalystError if there is none."""
+        alive = [
+            container
+            for container in self.containers.all()
+            if container.record_id and not container.is_gone and not container.is_trial
+        ]
         if alive:
             return str(alive[0].record_id)
         overview = self.json("history/overview.json") or {}

@@ -28,6 +28,7 @@ def start(
     """
     Start an attempt of a run, unless another run of the project is at work, which is named, and waited for up to `wait_seconds`.
 
+    A spec with a `trial` waits for none, and none waits for it: it builds in schemas of its own.
     `task_definition`: `family:revision`. Default: the deployed one. Raises AnalystError for a wrong spec, another run, or what AWS
     refuses; nothing was started then.
     """
@@ -35,7 +36,9 @@ def start(
         run_spec_from(("what was asked for", spec))
     except SettingsError as error:
         raise AnalystError(str(error)) from error
-    _wait_until_free(project, wait_seconds=wait_seconds, say=say)
+    is_trial = bool(spec.get("trial"))
+    if not is_trial:
+        _wait_until_free(project, wait_seconds=wait_seconds, say=say)
     deployment = project.deployment
     if task_definition is not None:
         revisions, _, _ = deployment.task_definition_arn.rpartition("/")
@@ -48,7 +51,9 @@ def start(
         write_spec=project.record(run_id).write_spec,
     )
     # The same call twice, say after a lost answer, is the same container.
-    token = launch_token(dag_id=deployment.dag_id, run_id=run_id, task_id=_TASK_ID, try_number=attempt)
+    token = launch_token(
+        dag_id=deployment.dag_id, run_id=run_id, task_id=_TASK_ID, try_number=attempt, is_trial=is_trial
+    )
     containers = Containers(deployment, client=project.ecs)
     try:
         return containers.launch(token=token, environment=environment)
@@ -63,14 +68,14 @@ def caller(project: DeployedProject) -> str:
 
 
 def at_work(project: DeployedProject) -> list[Container]:
-    """The project's containers that run or are about to, whoever started them."""
+    """The project's containers that run or are about to, whoever started them, trials of pull requests among them."""
     return [container for container in project.containers.all() if not container.is_gone]
 
 
 def _wait_until_free(project: DeployedProject, *, wait_seconds: float, say: Callable[[str], None]) -> None:
     until = time.monotonic() + wait_seconds
     told = False
-    while others := at_work(project):
+    while others := [container for container in at_work(project) if not container.is_trial]:
         named = ", ".join(f"{other.record_id or 'without a record'} (container {other.task_id})" for other in others)
         if time.monotonic() >= until:
             raise AnalystError(

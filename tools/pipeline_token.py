@@ -1,4 +1,4 @@
-"""Who a deployment is when a pipeline starts it: the environment's deploy role, by the pipeline's own token."""
+"""Who a command is when a pipeline starts it: a role of the environment's, by the pipeline's own token."""
 
 import json
 import os
@@ -25,8 +25,8 @@ class TokenError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DeployRole:
-    """The role that deploys an environment of `region`, and the audience that its tokens must be made out for."""
+class PipelineRole:
+    """A role of an environment of `region`, and the audience that tokens for it must be made out for."""
 
     arn: str
     audience: str
@@ -34,9 +34,9 @@ class DeployRole:
 
 
 @contextmanager
-def credentials(role: DeployRole | None) -> Iterator[Mapping[str, str]]:
+def credentials(role: PipelineRole | None) -> Iterator[Mapping[str, str]]:
     """
-    The environment of programs that deploy: as `role` in a pipeline that hands out tokens, else as whoever calls.
+    The environment of programs: as `role` in a pipeline that hands out tokens, else as whoever calls.
 
     The token lies in a file that only this user can read, and that is gone after the block. Raises TokenError.
     """
@@ -44,7 +44,7 @@ def credentials(role: DeployRole | None) -> Iterator[Mapping[str, str]]:
     if role is None or token is None:
         yield os.environ
         return
-    with tempfile.TemporaryDirectory(prefix="dbt-deploy-") as folder:
+    with tempfile.TemporaryDirectory(prefix="pipeline-") as folder:
         file = Path(folder) / "token"
         file.touch(mode=0o600)
         file.write_text(token, encoding="utf-8")

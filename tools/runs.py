@@ -157,8 +157,12 @@ def _undone(record: RunRecord) -> dict[str, str]:
 
 
 def stop(project: DeployedProject, chosen: argparse.Namespace, console: Console) -> int:
-    """Stop the project's container, or that of one run, and wait until it has written its end."""
-    found = [container for container in at_work(project) if not chosen.run or container.record_id == chosen.run]
+    """Stop the project's container, or that of one run, and wait until it has written its end; a trial is stopped by its id only."""
+    found = [
+        container
+        for container in at_work(project)
+        if (container.record_id == chosen.run if chosen.run else not container.is_trial)
+    ]
     if not found:
         what = f"run {chosen.run!r} is not at work" if chosen.run else "no run is at work"
         raise AnalystError(f"{what} in project {project.deployment.project} of {project.deployment.environment}")

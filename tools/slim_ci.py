@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -31,13 +32,20 @@ from stacks.settings import Environment
 from tools.breaking_changes import Removed, removed_columns
 from tools.deployed import AnalystError, Chosen, DeployedProject, choose
 from tools.follow import Ending, ExitCode, RunView, follow
-from tools.launch import start
+from tools.launch import at_work, start
 from tools.local_dbt import LocalDbt
 from tools.pages import PagesError, bucket_reader
 
 SELECTION = "state:modified+"
 _FOLDER = "slim-ci/"
 _MOST_MODELS = 60
+_SECONDS_BETWEEN_LOOKS = 2.0
+_VERDICTS = {
+    ExitCode.SUCCESS: "✅ passed",
+    ExitCode.FAILED: "❌ failed",
+    ExitCode.DID_NOT_FINISH: "❌ did not finish",
+    ExitCode.NOTHING_DONE: "❌ was not tried",
+}
 _SIGNS = {"success": "✅", "warn": "⚠️", "fail": "❌", "error": "❌", "skipped": "⏭️", "not_run": "⏭️"}
 
 
@@ -57,7 +65,7 @@ class Result:
 
     def markdown(self) -> str:
         """The comment."""
-        verdict = {0: "✅ passed", 1: "❌ failed"}.get(self.exit_code, "❌ did not finish")
+        verdict = _VERDICTS[ExitCode(self.exit_code)]
         lines = [f"### dbt project {self.project}: {verdict}", "", _quoted(self.headline), ""]
         if self.removed:
             lines += ["**A column is taken away that something needs**", ""]
@@ -108,7 +116,6 @@ def main(arguments: Sequence[str], environments: Sequence[Environment]) -> int:
     parser.add_argument("project")
     parser.add_argument("pull_request", type=_pull_request)
     parser.add_argument("--comment", default="build/slim-ci.md", help="the file that the comment is written to")
-    parser.add_argument("--wait", type=float, default=60.0, help="minutes to wait for another run's end")
     parser.add_argument("--days", type=int, default=7, help="schemas of other pull requests that are older are dropped")
     chosen = parser.parse_args(arguments)
     try:
@@ -116,19 +123,33 @@ def main(arguments: Sequence[str], environments: Sequence[Environment]) -> int:
         own = boto3.Session(region_name=found.environment.region)
         trial = PullRequest(DeployedProject(found, own), found, chosen.pull_request)
         if chosen.command == "drop":
-            return trial.drop(wait_seconds=chosen.wait * 60)
-        result = trial.run(days=chosen.days, wait_seconds=chosen.wait * 60)
-        comment = Path(chosen.comment)
-        comment.parent.mkdir(parents=True, exist_ok=True)
-        comment.write_text(result.markdown(), encoding="utf-8")
-        print(f"the comment is in {comment}")
+            return trial.drop()
+        result = trial.run(days=chosen.days)
     except (AnalystError, PagesError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return ExitCode.NOTHING_DONE
+        return _not_done(chosen, str(error))
     except (ClientError, BotoCoreError) as error:
-        print(f"error: AWS refused: {error}", file=sys.stderr)
-        return ExitCode.NOTHING_DONE
+        return _not_done(chosen, f"AWS refused: {error}")
+    _write(result, Path(chosen.comment))
     return result.exit_code
+
+
+def _not_done(chosen: argparse.Namespace, reason: str) -> int:
+    print(f"error: {reason}", file=sys.stderr)
+    if chosen.command == "try":
+        result = Result(
+            project=chosen.project,
+            pull_request=chosen.pull_request,
+            headline=reason,
+            exit_code=int(ExitCode.NOTHING_DONE),
+        )
+        _write(result, Path(chosen.comment))
+    return ExitCode.NOTHING_DONE
+
+
+def _write(result: Result, comment: Path) -> None:
+    comment.parent.mkdir(parents=True, exist_ok=True)
+    comment.write_text(result.markdown(), encoding="utf-8")
+    print(f"the comment is in {comment}")
 
 
 def _pull_request(text: str) -> int:
@@ -150,11 +171,12 @@ class PullRequest:
         self._chosen = chosen
         self._number = number
         self._suffix = f"pr_{number}"
+        self._run_prefix = f"pr-{number}-"
         self._console = Console(highlight=False)
         self._bucket = project.deployment.bucket_name
         self._prefix = f"{project.deployment.project_prefix}{_FOLDER}"
 
-    def run(self, *, days: int, wait_seconds: float) -> Result:
+    def run(self, *, days: int) -> Result:
         """Build what is changed and what depends on it; raises AnalystError if nothing could be started."""
         state_of, state = self._last_good_state()
         with tempfile.TemporaryDirectory(prefix="slim-ci-") as folder:
@@ -167,20 +189,20 @@ class PullRequest:
         removed = removed_columns(state, manifest)
         if not changed:
             return self._result("no model is changed, so nothing is to be built", ExitCode.SUCCESS, removed=removed)
-        return self._try(state_of, removed, days=days, wait_seconds=wait_seconds)
+        return self._try(state_of, removed, days=days)
 
-    def drop(self, *, wait_seconds: float) -> int:
+    def drop(self) -> int:
         """Drop the schemas of the pull request; returns the exit code."""
         if self._suffix not in self._tried():
             self._console.print(f"pull request {self._number} has left nothing")
             return ExitCode.SUCCESS
         trial = {"schema_suffix": self._suffix, "drop": [self._suffix]}
-        ending, _, _ = self._follow({"trial": trial}, wait_seconds=wait_seconds)
+        ending, _, _ = self._follow({"trial": trial})
         if ending.exit_code == ExitCode.SUCCESS:
             self._forget([self._suffix])
         return ending.exit_code
 
-    def _try(self, state_of: str, removed: Sequence[Removed], *, days: int, wait_seconds: float) -> Result:
+    def _try(self, state_of: str, removed: Sequence[Removed], *, days: int) -> Result:
         old = left_behind(self._tried(), own=self._suffix, before=datetime.now(UTC) - timedelta(days=days))
         archive = f"{self._prefix}{self._suffix}/{secrets.token_hex(8)}.tar.gz"
         s3 = self._project.own.client("s3")
@@ -197,7 +219,7 @@ class PullRequest:
                 "drop": [self._suffix, *old],
             },
         }
-        ending, run_id, task_id = self._follow(spec, wait_seconds=wait_seconds)
+        ending, run_id, task_id = self._follow(spec)
         end = self._project.record(run_id).end(1)
         if end is None:
             return self._result(ending.text, ending.exit_code, removed=removed, state_of=state_of)
@@ -213,15 +235,14 @@ class PullRequest:
             report=self._report(run_id, task_id),
         )
 
-    def _follow(self, spec: Mapping[str, Any], *, wait_seconds: float) -> tuple[Ending, str, str]:
-        run_id = f"pr-{self._number}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+    def _follow(self, spec: Mapping[str, Any]) -> tuple[Ending, str, str]:
+        self.stop_earlier()
+        run_id = f"{self._run_prefix}{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
         container = start(
             self._project,
             run_id=run_id,
             attempt=1,
             spec=spec,
-            wait_seconds=wait_seconds,
-            say=lambda text: self._console.print(text, markup=False, soft_wrap=True),
         )
         self._console.print(f"run {run_id}, container {container.task_id}", soft_wrap=True)
         ending = follow(
@@ -233,6 +254,16 @@ class PullRequest:
         )
         self._console.print(ending.text, markup=False, soft_wrap=True)
         return ending, run_id, container.task_id
+
+    def stop_earlier(self) -> None:
+        """Stop what an earlier push still builds in the same schemas: nobody wants to hear of it any more."""
+        earlier = [found for found in at_work(self._project) if (found.record_id or "").startswith(self._run_prefix)]
+        for container in earlier:
+            self._console.print(f"stopping run {container.record_id}, of an earlier push", soft_wrap=True)
+            self._project.containers.stop(container.arn, "a newer push of the pull request is tried")
+        arns = [container.arn for container in earlier]
+        while any(not container.is_gone for container in self._project.containers.describe(arns)):
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
 
     def _last_good_state(self) -> tuple[str, dict[str, Any]]:
         """The name of the last good run's docs, and their manifest."""

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 _DESCRIBE_AT_MOST = 100
 
+TRIALS_STARTED_BY = "slim-ci-"
+"""What `startedBy` of a pull request's trial begins with: in schemas of its own it is in nobody's way, and its failure is CI's to tell."""
+
 # ECS refuses more than 8,192 characters of overrides in total; the rest is left for the other variables.
 _INLINE_SPEC_CHARACTERS = 4000
 
@@ -71,15 +74,21 @@ class Container:
         """Whether it was told to stop, or has stopped."""
         return self.is_gone or self.desired_status == "STOPPED"
 
+    @property
+    def is_trial(self) -> bool:
+        """Whether it tries a pull request: it builds in schemas of its own, beside any run."""
+        return self.started_by.startswith(TRIALS_STARTED_BY)
 
-def launch_token(*, dag_id: str, run_id: str, task_id: str, try_number: int) -> str:
+
+def launch_token(*, dag_id: str, run_id: str, task_id: str, try_number: int, is_trial: bool = False) -> str:
     """
     What names one try of one task towards ECS: the same try never gets two containers.
 
-    36 characters, the most that `startedBy` takes everywhere; `clientToken` takes 64.
+    36 characters, the most that `startedBy` takes everywhere; `clientToken` takes 64. That of a trial can be told from others.
     """
     identity = json.dumps([dag_id, run_id, task_id, try_number])
-    return hashlib.sha256(identity.encode()).hexdigest()[:36]
+    beginning = TRIALS_STARTED_BY if is_trial else ""
+    return (beginning + hashlib.sha256(identity.encode()).hexdigest())[:36]
 
 
 def launch_environment(

@@ -91,7 +91,7 @@ class _ContainerOperator(BaseOperator):
         if mine is not None:
             self.log.info("this try has launched container %s already", mine.task_id)
             self._wait_for(context, mine, record=record, attempt=attempt)
-        others = [found for found in known if not found.is_gone]
+        others = [found for found in known if not found.is_gone and not found.is_trial]
         for other in others:
             if other.record_id == record and other.attempt is not None and not other.is_being_stopped:
                 self.log.info("container %s of an earlier try is still at work: waiting for it", other.task_id)

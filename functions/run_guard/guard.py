@@ -59,24 +59,29 @@ class Guard:
         )
 
     def check_containers(self, *, now: datetime) -> None:
-        """Stop what has outlived its deadline, and count it, what takes longer than usual, and what nobody waits for."""
-        live = self._family.live()
-        overdue = [task for task in live if task.age_seconds(now) > self._longest_seconds]
+        """
+        Stop what has outlived its deadline, and count it, what takes longer than usual, and what nobody waits for.
+
+        A trial of a pull request is stopped as a run is, and counts for nothing: CI hears of it.
+        """
+        everything = self._family.live_with_trials()
+        overdue = [task for task in everything if task.age_seconds(now) > self._longest_seconds]
         for task in overdue:
             if not task.is_being_stopped:
                 log("container outlived its deadline and is stopped", task_arn=task.arn, age=task.age_seconds(now))
                 self._family.stop(task, reason=f"the guard: older than {self._longest_seconds} s, its deadline is over")
+        live = [task for task in everything if not task.is_trial]
         slow = self._longer_than_usual(live, now)
         orphans = _orphans(live)
         for task in orphans:
             log("nobody waits for this container", task_arn=task.arn, has_launcher=task.has_launcher)
-        self._count("ContainersPastDeadline", len(overdue))
+        self._count("ContainersPastDeadline", sum(not task.is_trial for task in overdue))
         self._count("ContainersLongerThanUsual", len(slow))
         self._count("OrphanContainers", len(orphans))
 
     def check_start(self, *, scheduled_at: datetime) -> None:
         """
-        Count a run as not started if no container was started since `scheduled_at`, nor is about to.
+        Count a run as not started if no container was started since `scheduled_at`, nor is about to; trials are no runs.
 
         ECS forgets a task an hour after its end, so this must be asked within that hour.
         """

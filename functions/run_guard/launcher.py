@@ -1,7 +1,7 @@
 """
 The launcher of a project without Airflow: starts its scheduled runs, and goes on with those that lost their container.
 
-Never two containers of one project at once: it looks for others before it starts one, and again after.
+Never two runs of one project at once: it looks for other containers before it starts one, and again after.
 """
 
 from __future__ import annotations

@@ -11,6 +11,9 @@ from typing import Any
 _DESCRIBE_AT_MOST = 100
 """https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeTasks.html"""
 
+TRIALS_STARTED_BY = "slim-ci-"
+"""What `startedBy` of a pull request's trial begins with, as tools/slim_ci.py starts it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
@@ -22,6 +25,8 @@ class Task:
     """When its container began to run; None before."""
     last_status: str
     is_being_stopped: bool
+    is_trial: bool
+    """Whether it tries a pull request, in schemas of its own: it is no run of the project's."""
     environment: Mapping[str, str]
     """What the launch added to the environment of the dbt container."""
 
@@ -55,12 +60,16 @@ class Family:
         self.container_name = container_name
 
     def live(self) -> list[Task]:
-        """Those that run or are about to, the oldest first, also while they are being stopped."""
+        """Runs that are at work or about to be, the oldest first, also while they are being stopped."""
+        return [task for task in self.live_with_trials() if not task.is_trial]
+
+    def live_with_trials(self) -> list[Task]:
+        """As `live`, and trials of pull requests among them."""
         return [task for task in self._all("RUNNING", "STOPPED") if task.is_live]
 
     def remembered(self) -> list[Task]:
-        """Those that ECS knows of, the oldest first: all that live, and those that stopped within the last hour."""
-        return self._all("RUNNING", "STOPPED")
+        """Runs that ECS knows of, the oldest first: all that live, and those that stopped within the last hour."""
+        return [task for task in self._all("RUNNING", "STOPPED") if not task.is_trial]
 
     def stop(self, task: Task, *, reason: str) -> None:
         """Tell a task to stop: SIGTERM now, SIGKILL after its stop timeout."""
@@ -74,6 +83,7 @@ class Family:
             started_at=described.get("startedAt"),
             last_status=described["lastStatus"],
             is_being_stopped=described.get("desiredStatus") == "STOPPED",
+            is_trial=described.get("startedBy", "").startswith(TRIALS_STARTED_BY),
             environment=launch_environment(described, self.container_name),
         )
 

@@ -12,6 +12,7 @@ from conftest import ALL_NODES, GRAPH, MART, TASK_OF
 from fake_aws import FakeAws, FakeContainer, RecordWriter
 
 from dbt_on_fargate import compat
+from dbt_on_fargate.containers import Containers, launch_token
 from dbt_on_fargate.deployment import Deployment, Node
 from dbt_on_fargate.operators import DbtNodeOperator, DbtRunOperator, spec_of_interval, spec_of_params
 
@@ -120,6 +121,18 @@ def test_retry_after_a_lost_worker_waits_for_the_living_container(run_task: DbtR
     assert trigger == "ContainerTrigger"
     assert arguments["attempt"] == 1
     assert len(at_work.containers) == 1
+
+
+def test_trial_of_a_pull_request_holds_no_run_up(run_task: DbtRunOperator, at_work: FakeAws) -> None:
+    """It builds in schemas of its own: the run starts beside it and waits for its own container."""
+    token = launch_token(dag_id="any", run_id="pr-17-a", task_id="by-hand", try_number=1, is_trial=True)
+    environment = {"RUNNER_RUN_ID": "pr-17-a", "RUNNER_ATTEMPT": "1"}
+    trial = Containers(run_task.deployment).launch(token=token, environment=environment)
+    trigger, arguments = deferral(run_task, context())
+
+    assert trial.is_trial
+    assert (trigger, len(at_work.containers)) == ("ContainerTrigger", 2)
+    assert arguments["task_arn"] != trial.arn
 
 
 def test_retry_takes_what_an_earlier_attempt_finished(run_task: DbtRunOperator, own_aws: FakeAws) -> None:

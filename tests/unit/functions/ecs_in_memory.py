@@ -70,6 +70,7 @@ def task_of(
     run_id: str = "run",
     attempt: str = "1",
     overrides: dict[str, Any] | None = None,
+    started_by: str = "",
 ) -> dict[str, Any]:
     """A task as DescribeTasks tells it."""
     environment = {"RUNNER_RUN_ID": run_id, "RUNNER_ATTEMPT": attempt}
@@ -83,6 +84,7 @@ def task_of(
         **({"startedAt": started_at} if started_at else {}),
         "lastStatus": status,
         "desiredStatus": desired_status,
+        **({"startedBy": started_by} if started_by else {}),
         "containers": [{"name": "guardduty"}, {"name": "dbt"}],
         "overrides": overrides
         or {"containerOverrides": [{"name": "guardduty"}, {"name": "dbt", "environment": listed}]},

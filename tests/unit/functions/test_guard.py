@@ -9,6 +9,7 @@ import pytest
 
 from run_guard import guard
 from run_guard.guard import NAMESPACE, Guard
+from run_guard.tasks import TRIALS_STARTED_BY
 from runner import metrics
 from tests.unit.functions.ecs_in_memory import CLUSTER, NOW, EcsInMemory, task_of
 
@@ -22,6 +23,7 @@ _PROJECT = {
     "stop_timeout_seconds": 120,
 }
 _HOUR = timedelta(hours=1)
+_TRIAL = f"{TRIALS_STARTED_BY}0123"
 
 
 class CloudWatchInMemory:
@@ -170,6 +172,27 @@ def test_run_that_was_due_and_did_not_start_is_counted(
     _guard(ecs).check_start(scheduled_at=NOW - timedelta(minutes=1))
 
     assert _counted(capsys) == ({"RunsNotStarted": 1} if is_missing else {})
+
+
+def test_trial_of_a_pull_request_is_no_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """It runs beside a run, as long as it likes and whoever started it; a run that was due is missing all the same."""
+    ecs = EcsInMemory(
+        task_of("run", created_at=NOW - _HOUR, started_at=NOW - _HOUR),
+        task_of("trial", created_at=NOW, started_at=NOW - _HOUR, launched_by=None, started_by=_TRIAL),
+    )
+
+    _guard(ecs, 3600, 3600, 3600).check_containers(now=NOW)
+    assert (ecs.stopped, _counted(capsys)) == ({}, {})
+    _guard(ecs).check_start(scheduled_at=NOW - timedelta(minutes=1))
+    assert _counted(capsys) == {"RunsNotStarted": 1}
+
+
+def test_trial_that_hangs_is_stopped_and_rings_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """CI tells who pushed; nobody is woken up."""
+    ecs = EcsInMemory(task_of("trial", created_at=NOW - 2 * _HOUR, started_at=NOW - 2 * _HOUR, started_by=_TRIAL))
+
+    _guard(ecs, 60, 60, 60).check_containers(now=NOW)
+    assert (list(ecs.stopped), _counted(capsys)) == (["trial"], {})
 
 
 def test_checks_come_by_schedule_and_by_queue(

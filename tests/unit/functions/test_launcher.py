@@ -10,6 +10,7 @@ import pytest
 
 from run_guard import launcher
 from run_guard.launcher import Launch, Launcher, LaunchRefusedError
+from run_guard.tasks import TRIALS_STARTED_BY
 from tests.unit.functions.ecs_in_memory import CLUSTER, NOW, EcsInMemory, task_of
 
 _LAUNCH = Launch(
@@ -88,6 +89,15 @@ def test_no_run_starts_while_another_is_at_work() -> None:
     Launcher(_LAUNCH, ecs=ecs).start(scheduled_at=NOW)
 
     assert ecs.requests == []
+
+
+def test_trial_of_a_pull_request_holds_no_run_up() -> None:
+    """It builds in schemas of its own; a run starts beside it and does not yield to it."""
+    trial = task_of("trial", created_at=_EARLIER, started_at=_EARLIER, started_by=f"{TRIALS_STARTED_BY}0123")
+    ecs = EcsInMemory(trial)
+    Launcher(_LAUNCH, ecs=ecs).start(scheduled_at=NOW)
+
+    assert (len(ecs.requests), ecs.stopped) == (1, {})
 
 
 def test_of_two_that_start_at_once_the_younger_yields() -> None:

@@ -23,8 +23,10 @@ GITLAB_FILE = REPOSITORY / ".gitlab-ci.yml"
 
 # Writes down target, job and what lies in build/; makes what the real target makes; fails if it is to.
 _MAKE = """#!/bin/sh
-has=$(cat build/artifact/artifact.json 2>/dev/null || cat build/diff.txt 2>/dev/null)
+has=$(cat build/artifact/artifact.json 2>/dev/null || cat build/diff.txt 2>/dev/null || cat build/slim-ci.md 2>/dev/null)
 echo "$* | has: $has | token: ${AWS_ID_TOKEN:-${GITHUB_TOKEN:-none}}" >>"$CALLS"
+# What a trial says of its failure is there.
+case "$1" in ci-try) mkdir -p build && echo "what was tried" >build/slim-ci.md ;; esac
 case "$1" in
   "$FAILS") exit 1 ;;
   ci-build) mkdir -p build/artifact && echo "the artifact" >build/artifact/artifact.json ;;
@@ -131,13 +133,18 @@ class Runners:
             file.parent.mkdir(parents=True)
             file.write_text(yaml.safe_dump(action), encoding="utf-8")
 
-    def github(self, event: str, content: Mapping[str, object], *, fails: str = "nothing") -> Ran:
-        """Let act run all workflows of `event`; the target `fails` of make fails."""
+    def github(self, event: str, content: Mapping[str, object], *, fails: str = "nothing", only: str = "") -> Ran:
+        """
+        Let act run all workflows of `event`, or the one of the file `only`; the target `fails` of make fails.
+
+        act knows no types of events, by which GitHub tells a pull request that is closed from one that is pushed to.
+        """
         file = self.folder / "event.json"
         file.write_text(json.dumps(content), encoding="utf-8")
         mapped = [f"--local-repository={used}={self._action(used.split('@')[0])}" for used in sorted(used_actions())]
         runner = ["act", event, "--platform=ubuntu-24.04=-self-hosted", f"--eventpath={file}", "--no-skip-checkout"]
-        return self._run([*runner, "--secret=GITHUB_TOKEN=of-the-job", *mapped], fails=fails)
+        named = [f"--workflows=.github/workflows/{only}"] if only else []
+        return self._run([*runner, *named, "--secret=GITHUB_TOKEN=of-the-job", *mapped], fails=fails)
 
     def gitlab(self, *arguments: str, fails: str = "nothing", **variables: str) -> Ran:
         """Let gitlab-ci-local run a pipeline, or the jobs that `arguments` name."""

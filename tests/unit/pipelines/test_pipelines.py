@@ -51,9 +51,17 @@ def runners(tmp_path: Path) -> Runners:
     return runners
 
 
-def _pull_request(repository: str) -> dict[str, object]:
+def _pull_request(repository: str, action: str = "synchronize") -> dict[str, object]:
     change = {"number": 7, "head": {"repo": {"full_name": repository}}, "base": {"sha": "b" * 40}}
-    return {"pull_request": change, "action": "synchronize"}
+    return {"pull_request": change, "action": action}
+
+
+_MERGE_REQUEST = {
+    "CI_PIPELINE_SOURCE": "merge_request_event",
+    "CI_COMMIT_BRANCH": "",
+    "CI_MERGE_REQUEST_IID": "7",
+    "CI_MERGE_REQUEST_DIFF_BASE_SHA": "b" * 40,
+}
 
 
 def test_github_merge_is_built_once_and_deployed_everywhere_from_that(runners: Runners) -> None:
@@ -94,26 +102,56 @@ def test_github_deploys_to_live_only_what_dev_took(runners: Runners) -> None:
 
 
 def test_github_pull_request_is_checked_and_says_what_it_changes(runners: Runners) -> None:
-    """The comment is written by a job that has the difference and the base's files, and alone has a token."""
-    ran = runners.github("pull_request", _pull_request("owner/dbt"))
+    """The comments are written by jobs that have the text and the base's files, and alone have a token of GitHub's."""
+    ran = runners.github("pull_request", _pull_request("owner/dbt"), only="pull-request.yml")
 
     assert ran.succeeded, ran.output
-    assert f"ci-check | has:  {_NO_TOKEN}" in ran.calls
-    assert f"ci-diff BASE={'b' * 40} | has:  {_NO_TOKEN}" in ran.calls
-    of_the_comment = ran.calls[ran.calls.index(f"checkout {'b' * 40}") :]
-    assert [call for call in of_the_comment if not call.startswith("ci-check")] == [
-        f"checkout {'b' * 40}",
-        "download diff of run ",
-        "ci-comment | has: the difference | token: of-the-job",
-    ]
+    assert sorted(call for call in ran.calls if call != "checkout ") == sorted(
+        [
+            f"ci-check | has:  {_NO_TOKEN}",
+            f"ci-diff BASE={'b' * 40} | has:  {_NO_TOKEN}",
+            f"ci-try BASE={'b' * 40} PR=7 | has:  {_NO_TOKEN}",
+            f"checkout {'b' * 40}",
+            "download diff of run ",
+            "ci-comment | has: the difference | token: of-the-job",
+            f"checkout {'b' * 40}",
+            "download slim-ci of run ",
+            "ci-try-comment | has: what was tried | token: of-the-job",
+        ]
+    )
 
 
-def test_github_pull_request_of_a_fork_gets_no_comment(runners: Runners) -> None:
-    """It may write nothing, and must not fail because of that."""
-    ran = runners.github("pull_request", _pull_request("stranger/dbt"))
+def test_github_pull_request_whose_models_fail_says_so(runners: Runners) -> None:
+    """The pipeline is red, and the comment is there all the same."""
+    ran = runners.github("pull_request", _pull_request("owner/dbt"), only="pull-request.yml", fails="ci-try")
+
+    assert not ran.succeeded
+    assert "ci-try-comment | has: what was tried | token: of-the-job" in ran.calls
+
+
+def test_github_pull_request_of_a_fork_gets_no_comment_and_is_not_tried(runners: Runners) -> None:
+    """It may write nothing and has no token of AWS, and must not fail because of that."""
+    ran = runners.github("pull_request", _pull_request("stranger/dbt"), only="pull-request.yml")
 
     assert ran.succeeded, ran.output
-    assert not [call for call in ran.calls if call.startswith("ci-comment")]
+    assert not [call for call in ran.calls if call.startswith(("ci-comment", "ci-try"))]
+
+
+@pytest.mark.parametrize(("repository", "calls"), [("owner/dbt", ["ci-try-drop PR=7"]), ("stranger/dbt", [])])
+def test_github_pull_request_that_is_closed_leaves_nothing(runners: Runners, repository: str, calls: list[str]) -> None:
+    """By a job of its own; a fork's has left nothing."""
+    ran = runners.github("pull_request", _pull_request(repository, action="closed"), only="pull-request-closed.yml")
+
+    assert ran.succeeded, ran.output
+    assert [call.split(" |")[0] for call in ran.calls if not call.startswith("checkout")] == calls
+
+
+def test_github_starts_by_its_own_rules_what_is_for_closed_pull_requests() -> None:
+    """Act looks at no event's type; without `types` GitHub leaves out that a pull request is closed."""
+    assert workflow("pull-request.yml")[True] == {"pull_request": None}
+    assert workflow("pull-request-closed.yml")[True] == {"pull_request": {"types": ["closed"]}}
+    groups = {workflow(name)["concurrency"]["group"] for name in ("pull-request.yml", "pull-request-closed.yml")}
+    assert groups == {"pull-request-${{ github.event.pull_request.number }}"}
 
 
 def test_github_goes_back_to_an_earlier_commit_by_its_artifact(runners: Runners) -> None:
@@ -165,18 +203,36 @@ def test_gitlab_deploys_nothing_that_is_not_checked_and_built(runners: Runners, 
     assert not [call for call in ran.calls if call.startswith("ci-deploy")]
 
 
-def test_gitlab_merge_request_is_checked_and_says_what_it_changes(runners: Runners) -> None:
+def test_gitlab_merge_request_is_checked_tried_and_says_what_it_changes(runners: Runners) -> None:
     """Nothing is built and nothing deployed."""
-    ran = runners.gitlab(
-        CI_PIPELINE_SOURCE="merge_request_event", CI_COMMIT_BRANCH="", CI_MERGE_REQUEST_DIFF_BASE_SHA="b" * 40
-    )
+    ran = runners.gitlab(**_MERGE_REQUEST)
 
     assert ran.succeeded, ran.output
     assert sorted(ran.calls) == [
         f"ci-check | has:  {_NO_TOKEN}",
         f"ci-comment | has: the difference {_NO_TOKEN}",
         f"ci-diff BASE={'b' * 40} | has:  {_NO_TOKEN}",
+        f"ci-try BASE={'b' * 40} PR=7 | has:  {_NO_TOKEN}",
+        f"ci-try-comment | has: what was tried {_NO_TOKEN}",
     ]
+
+
+def test_gitlab_merge_request_whose_models_fail_says_so(runners: Runners) -> None:
+    """The pipeline is red, and the comment is there all the same."""
+    ran = runners.gitlab(**_MERGE_REQUEST, fails="ci-try")
+
+    assert not ran.succeeded
+    assert f"ci-try-comment | has: what was tried {_NO_TOKEN}" in ran.calls
+
+
+def test_gitlab_merge_request_that_is_closed_leaves_nothing(runners: Runners) -> None:
+    """GitLab starts the job that stops the merge request's environment, which nobody waits for before."""
+    ran = runners.gitlab("try-drop", **_MERGE_REQUEST, AWS_ID_TOKEN="of-the-job")
+
+    assert ran.calls == ["ci-try-drop PR=7 | has:  | token: of-the-job"], ran.output
+    jobs = yaml.safe_load(GITLAB_FILE.read_text())
+    assert jobs["try"]["environment"]["on_stop"] == "try-drop"
+    assert jobs["try-drop"]["environment"] == {"name": jobs["try"]["environment"]["name"], "action": "stop"}
 
 
 def test_pipelines_call_targets_that_the_makefile_has() -> None:
@@ -185,7 +241,10 @@ def test_pipelines_call_targets_that_the_makefile_has() -> None:
     called = set(re.findall(r"(?:run:|-) make ([a-z-]+)", text))
     targets = set(re.findall(r"^([a-z0-9-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
 
-    assert called == {"ci-check", "ci-diff", "ci-comment", "ci-build", "ci-deploy"}
+    assert called == {
+        *("ci-check", "ci-diff", "ci-comment", "ci-build", "ci-deploy"),
+        *("ci-try", "ci-try-comment", "ci-try-drop"),
+    }
     assert called <= targets
 
 
@@ -195,8 +254,8 @@ def test_actions_are_pinned_to_commits_and_are_githubs_own() -> None:
     assert all(re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", used) for used in used_actions())
 
 
-def test_only_jobs_that_deploy_may_have_a_token_of_aws() -> None:
-    """And no workflow gives all of its jobs anything."""
+def test_only_jobs_that_deploy_or_try_may_have_a_token_of_aws() -> None:
+    """No one that may also write to the pull request, and no workflow gives all of its jobs anything."""
     may = {
         (file.name, job_name)
         for file in WORKFLOWS.glob("*.yml")
@@ -208,8 +267,13 @@ def test_only_jobs_that_deploy_may_have_a_token_of_aws() -> None:
         ("deploy.yml", "live"),
         ("deploy-environment.yml", "deploy"),
         ("redeploy.yml", "deploy"),
+        ("pull-request.yml", "try"),
+        ("pull-request-closed.yml", "drop"),
     }
-    assert [workflow(file.name)["permissions"] for file in WORKFLOWS.glob("*.yml")] == [{}] * 4
+    assert [workflow(file.name)["permissions"] for file in WORKFLOWS.glob("*.yml")] == [{}] * 5
+    trying = workflow("pull-request.yml")["jobs"]["try"]
+    # A job that names an environment has another subject in its token, one that deploys.
+    assert (trying["permissions"], "environment" in trying) == ({"contents": "read", "id-token": "write"}, False)
 
 
 def test_deployments_of_an_environment_are_one_at_a_time_and_never_stopped() -> None:

@@ -10,7 +10,10 @@ import aws_cdk as cdk
 import pytest
 from aws_cdk.assertions import Match, Template
 
+from constructs_lib import run_alerts
 from constructs_lib.repository import REPOSITORY
+from dbt_on_fargate import containers
+from run_guard import tasks
 from stacks.platform import DbtPlatform
 from stacks.settings import Environment
 from tests.unit.stacks.settings_of_a_stranger import environment, project
@@ -92,6 +95,26 @@ def test_every_alarm_reaches_the_alert_topic(platform: DbtPlatform) -> None:
     for stack in (platform.environment_stack, *platform.project_stacks.values()):
         for alarm in _properties(Template.from_stack(stack), "AWS::CloudWatch::Alarm"):
             assert len(alarm["AlarmActions"]) == 1
+
+
+def test_trials_of_pull_requests_ring_nothing(template: Template) -> None:
+    """Each rule about tasks leaves out what begins as the launch names a trial, and takes a task that nobody named."""
+    names = {containers.TRIALS_STARTED_BY, tasks.TRIALS_STARTED_BY, run_alerts.TRIALS_STARTED_BY}
+    assert len(names) == 1
+    token = containers.launch_token(dag_id="d", run_id="r", task_id="t", try_number=1, is_trial=True)
+    assert (token.startswith(tuple(names)), len(token)) == (True, 36)
+    about_tasks = [
+        rule["EventPattern"]["detail"]
+        for rule in _properties(template, "AWS::Events::Rule")
+        if rule["EventPattern"]["source"] == ["aws.ecs"] and "Topic" in {target["Id"] for target in rule["Targets"]}
+    ]
+
+    assert len(about_tasks) == 3
+    for detail in about_tasks:
+        assert detail["$or"] == [
+            {"startedBy": [{"exists": False}]},
+            {"startedBy": [{"anything-but": {"prefix": next(iter(names))}}]},
+        ]
 
 
 def test_critical_finding_in_an_image_is_told(platform: DbtPlatform) -> None:

@@ -85,8 +85,8 @@ def forge(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
         yield handler
 
 
-def _file(tmp_path: Path, text: str) -> str:
-    file = tmp_path / "diff.txt"
+def _file(tmp_path: Path, text: str, name: str = "diff.txt") -> str:
+    file = tmp_path / name
     file.write_text(text)
     return str(file)
 
@@ -102,6 +102,18 @@ def test_second_push_changes_the_comment_of_the_first(forge: type[_Forge], tmp_p
     assert forge.comments[131] == comment("Infrastructure", "[-] a role")
     assert forge.comments[132] == comment("Models", "orders")
     assert forge.methods[-1] in _UPDATE_METHODS.values()
+
+
+def test_markdown_is_put_as_it_is_and_goes_when_there_is_nothing_more_to_say(
+    forge: type[_Forge], tmp_path: Path
+) -> None:
+    """A pull request of which nothing is to be said gets no comment; one that was told something is told that it is gone."""
+    assert main(["Models", _file(tmp_path, "", "slim-ci.md")]) == 0
+    assert forge.comments == {}
+    assert main(["Models", _file(tmp_path, "### orders\n", "slim-ci.md")]) == 0
+    assert forge.comments == {1: "<!-- dbt-on-fargate: Models -->\n### orders\n\n"}
+    assert main(["Models", _file(tmp_path, "", "slim-ci.md")]) == 0
+    assert forge.comments == {1: "<!-- dbt-on-fargate: Models -->\nThe last push has nothing of this any more.\n"}
 
 
 def test_comment_that_is_refused_is_an_error_without_the_token(

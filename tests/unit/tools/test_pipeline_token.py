@@ -10,9 +10,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tests.unit.tools.web_server import served
-from tools.pipeline_token import DeployRole, TokenError, credentials
+from tools.pipeline_token import PipelineRole, TokenError, credentials
 
-_ROLE = DeployRole(
+_ROLE = PipelineRole(
     arn="arn:aws:iam::111111111111:role/dev-dbt-deploy", audience="sts.amazonaws.com", region="eu-west-1"
 )
 _VARIABLES = (

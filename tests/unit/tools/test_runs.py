@@ -6,14 +6,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import boto3
 import botocore.loaders
 import pytest
 
 from stacks.environments import ENVIRONMENTS
 from tests.airflow.deployed import DEPLOYMENT
 from tests.airflow.fake_aws import PERSON, FakeAws, FakeContainer
-from tools import follow, launch, runs
+from tools import follow, launch, runs, slim_ci
+from tools.deployed import DeployedProject, choose
 from tools.follow import ExitCode
+from tools.slim_ci import PullRequest
 
 ORDERS = "model.bookshop.stg_orders"
 ORDERS_TEST = "test.bookshop.unique_stg_orders_id.1a2b"
@@ -35,6 +38,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeAws]:
     monkeypatch.setattr(follow, "SECONDS_FOR_THE_END", 1.0)
     monkeypatch.setattr(launch, "_SECONDS_BETWEEN_LOOKS", 0.02)
     monkeypatch.setattr(runs, "_SECONDS_BETWEEN_LOOKS", 0.02)
+    monkeypatch.setattr(slim_ci, "_SECONDS_BETWEEN_LOOKS", 0.02)
     fake.objects["example-dev-airflow"] = {
         "dags/dbt_on_fargate_dev_bookshop/deployment.json": json.dumps(DEPLOYMENT).encode()
     }
@@ -156,6 +160,49 @@ def test_a_second_run_is_refused_and_the_first_is_named(aws: FakeAws, capsys: py
     assert command("run") == ExitCode.NOTHING_DONE
     assert f"another run of bookshop is at work: {first}" in capsys.readouterr().err
     assert len(aws.containers) == 1
+
+
+@pytest.fixture
+def deployed(aws: FakeAws) -> DeployedProject:
+    """Bookshop in dev as a command reaches it."""
+    assert aws.objects
+    return DeployedProject(choose(ENVIRONMENTS, "dev", "bookshop"), boto3.Session(region_name="eu-central-1"))
+
+
+def _trial(project: DeployedProject, run_id: str) -> None:
+    launch.start(project, run_id=run_id, attempt=1, spec={"trial": {"schema_suffix": "pr_17", "drop": ["pr_17"]}})
+
+
+def test_a_trial_and_a_run_are_in_nobodys_way(
+    aws: FakeAws, deployed: DeployedProject, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They start beside each other; who looks for the last run, or stops what is at work, means no trial."""
+    aws.script = until_stopped
+    _trial(deployed, "pr-17-a")
+    aws.script = green
+    assert command("run") == ExitCode.SUCCESS
+    assert command("stop") == ExitCode.NOTHING_DONE
+    aws.script = until_stopped
+    _trial(deployed, "pr-18-a")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(follow, "time", SimpleNamespace(sleep=_interrupt))
+        assert command("run") == ExitCode.LEFT
+    (run_id,) = (found.environment["RUNNER_RUN_ID"] for found in aws.live() if not found.started_by.startswith("slim"))
+
+    assert deployed.last_run() == run_id
+    assert command("stop", "--run", "pr-18-a") == ExitCode.SUCCESS
+    assert {found.environment["RUNNER_RUN_ID"] for found in aws.live()} == {"pr-17-a", run_id}
+    capsys.readouterr()
+
+
+def test_a_newer_push_stops_what_an_earlier_one_still_builds(aws: FakeAws, deployed: DeployedProject) -> None:
+    """They would build in the same schemas; other pull requests, and runs, go on."""
+    aws.script = until_stopped
+    for run_id in ("pr-17-a", "pr-170-a"):
+        _trial(deployed, run_id)
+    PullRequest(deployed, choose(ENVIRONMENTS, "dev", "bookshop"), 17).stop_earlier()
+
+    assert [found.environment["RUNNER_RUN_ID"] for found in aws.live()] == ["pr-170-a"]
 
 
 def _interrupt(_: float) -> None:

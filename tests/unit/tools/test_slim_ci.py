@@ -54,6 +54,18 @@ def test_comment_of_a_change_of_no_model_is_short() -> None:
     assert comment == "### dbt project shop: ✅ passed\n\n    no model is changed\n"
 
 
+def test_what_could_not_be_tried_says_why_in_the_comment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Who reads the pull request does not have to look for a job's log."""
+    comment = tmp_path / "build/c.md"
+    code = main(["try", "dev", "no_such", "17", "--comment", str(comment)], ENVIRONMENTS)
+
+    assert code == 3
+    assert comment.read_text() == (
+        "### dbt project no_such: ❌ was not tried\n\n    project must be one of bookshop, got 'no_such'\n"
+    )
+    assert "error: project must be one of bookshop" in capsys.readouterr().err
+
+
 def test_archive_has_what_an_image_would_have(write_project: WriteProject) -> None:
     """Models and installed packages; no profile, which the runner brings, and nothing that dbt has written."""
     folder = write_project(
