@@ -27,13 +27,13 @@ def accept_templates(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture
-def app() -> cdk.App:
+def app(tmp_path: Path) -> cdk.App:
     """
     An app with the feature flags of cdk.json.
 
     A bare `App()` ignores cdk.json, so tests would check other templates than `cdk deploy` ships.
     """
-    return cdk.App(context=feature_flags())
+    return cdk.App(context=feature_flags(), outdir=str(tmp_path / "cdk.out"))
 
 
 @pytest.fixture

@@ -61,7 +61,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _template(path: Path, hosting: PagesHosting | None, **changes: object) -> Template:
     settings = environment(path, pages=hosting, **changes)
-    app = cdk.App(context=feature_flags())
+    app = cdk.App(context=feature_flags(), outdir=str(path.parent / "cdk.out"))
     return Template.from_stack(DbtPlatform(app, settings=settings).environment_stack)
 
 
