@@ -29,7 +29,8 @@ def graph_of(manifest: DbtObject) -> Graph:
     """Return dbt's graph, as far as a run can concern it."""
     found: dict[str, tuple[str, str, Sequence[str]]] = {
         unique_id: (str(node.resource_type), node.name, getattr(node.depends_on, "nodes", ()))
-        for nodes in (manifest.nodes, manifest.unit_tests)
+        # dbt 1.10 has no functions.
+        for nodes in (manifest.nodes, manifest.unit_tests, getattr(manifest, "functions", {}))
         for unique_id, node in nodes.items()
     }
     found |= {

@@ -1,4 +1,4 @@
-"""Which tests must show no rows, because dbt's `meta` marks what they look at as personal data."""
+"""Which tests must show no rows, because `meta` or a tag marks what they look at as personal data."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from runner.dbt_types import DbtObject
 
 MARKS = ("personal_data", "contains_pii", "pii")
-"""Any of these in `meta` of a column, a model, a source or its schema, or above it in dbt_project.yml, unless it is false."""
+"""Any of these in `meta`, unless it is false, or as a tag; of a column, a model, a source or its schema, or in dbt_project.yml."""
 
 
 def personal_data_of(manifest: DbtObject, unique_id: str) -> str | None:
@@ -29,22 +29,25 @@ def personal_data_of(manifest: DbtObject, unique_id: str) -> str | None:
         node = manifest.nodes.get(found) or manifest.sources.get(found)
         if node is None:
             continue
-        if any(_is_marked(meta) for meta in _metas(node)):
+        if _is_marked(node):
             return f"{node.name} is marked as personal data"
         for name, column in node.columns.items():
-            if any(_is_marked(meta) for meta in (column.meta, getattr(getattr(column, "config", None), "meta", None))):
+            if _is_marked(column):
                 return f"column {name} of {node.name} is marked as personal data"
         if getattr(node, "is_ephemeral_model", False):
             waiting += node.depends_on.nodes
     return None
 
 
-def _metas(node: DbtObject) -> tuple[Any, ...]:
-    config = getattr(node, "config", None)
-    return getattr(node, "meta", None), getattr(config, "meta", None), getattr(node, "source_meta", None)
+def _is_marked(found: DbtObject) -> bool:
+    """Tell of a node or a column; what they hold is whatever the project's files do."""
+    config = getattr(found, "config", None)
+    metas = (getattr(found, "meta", None), getattr(config, "meta", None), getattr(found, "source_meta", None))
+    if any(_says_so(meta) for meta in metas if isinstance(meta, Mapping)):
+        return True
+    tags = (*(getattr(found, "tags", None) or ()), *(getattr(config, "tags", None) or ()))
+    return any(str(tag).lower() in MARKS for tag in tags)
 
 
-def _is_marked(meta: Any) -> bool:  # noqa: ANN401 - whatever the project's files hold
-    if not isinstance(meta, Mapping):
-        return False
+def _says_so(meta: Mapping[str, Any]) -> bool:
     return any(str(meta.get(mark) or "false").lower() not in {"false", "no", "0"} for mark in MARKS)

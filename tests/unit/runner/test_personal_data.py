@@ -1,5 +1,6 @@
 """Rows of personal data are never read, wherever the mark stands."""
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,15 +9,25 @@ import pytest
 from runner.personal_data import personal_data_of
 
 
-def manifest(*, column: Any = None, model: Any = None, source: Any = None, schema: Any = None) -> Any:  # noqa: ANN401 - any meta
-    """A test of `orders`, which reads an ephemeral model over the source `people`; with `meta` in one place or another."""
-    columns = {"email": SimpleNamespace(meta=column or {}, config=SimpleNamespace(meta={}))}
+def manifest(
+    *,
+    column: Any = None,  # noqa: ANN401 - any meta
+    model: Any = None,  # noqa: ANN401 - any meta
+    source: Any = None,  # noqa: ANN401 - any meta
+    schema: Any = None,  # noqa: ANN401 - any meta
+    column_tags: Sequence[str] = (),
+    model_tags: Sequence[str] = (),
+    source_tags: Sequence[str] = (),
+) -> Any:  # noqa: ANN401 - stands in for dbt's
+    """A test of `orders`, which reads an ephemeral model over the source `people`; with a mark in one place or another."""
+    columns = {"email": SimpleNamespace(meta=column or {}, config=SimpleNamespace(meta={}, tags=column_tags))}
     nodes = {
         "test": SimpleNamespace(depends_on=SimpleNamespace(nodes=["orders"])),
         "orders": SimpleNamespace(
             name="orders",
             meta={},
-            config=SimpleNamespace(meta=model or {}),
+            tags=list(model_tags),
+            config=SimpleNamespace(meta=model or {}, tags=list(model_tags)),
             columns=columns,
             depends_on=SimpleNamespace(nodes=["between"]),
             is_ephemeral_model=True,
@@ -30,7 +41,9 @@ def manifest(*, column: Any = None, model: Any = None, source: Any = None, schem
             is_ephemeral_model=True,
         ),
     }
-    people = SimpleNamespace(name="people", meta=source or {}, config=None, columns={}, source_meta=schema or {})
+    people = SimpleNamespace(
+        name="people", meta=source or {}, config=None, columns={}, source_meta=schema or {}, tags=source_tags
+    )
     return SimpleNamespace(nodes=nodes, sources={"people": people})
 
 
@@ -42,6 +55,9 @@ def manifest(*, column: Any = None, model: Any = None, source: Any = None, schem
         ({"model": {"contains_pii": 1}}, "orders is marked as personal data"),
         ({"source": {"personal_data": True}}, "people is marked as personal data"),
         ({"schema": {"pii": ["email"]}}, "people is marked as personal data"),
+        ({"column_tags": ["nightly", "PII"]}, "column email of orders is marked as personal data"),
+        ({"model_tags": ["contains_pii"]}, "orders is marked as personal data"),
+        ({"source_tags": ["personal_data"]}, "people is marked as personal data"),
     ],
 )
 def test_a_mark_anywhere_keeps_all_rows(marked: dict[str, Any], because: str) -> None:
@@ -51,7 +67,14 @@ def test_a_mark_anywhere_keeps_all_rows(marked: dict[str, Any], because: str) ->
 
 @pytest.mark.parametrize(
     "marked",
-    [{}, {"column": {"personal_data": False}}, {"model": {"pii": "no"}}, {"source": {"owner": "x"}}, {"schema": "pii"}],
+    [
+        {},
+        {"column": {"personal_data": False}},
+        {"model": {"pii": "no"}},
+        {"source": {"owner": "x"}},
+        {"schema": "pii"},
+        {"model_tags": ["nightly", "no_pii"]},
+    ],
 )
 def test_what_is_not_marked_is_shown(marked: dict[str, Any]) -> None:
     """A mark that says no is none, and other words of `meta` say nothing."""

@@ -2,6 +2,7 @@
 
 import json
 from html.parser import HTMLParser
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from runner.headline import headline
 from runner.log import SCRUBBER
 from runner.nodes import NodeResult
 from runner.outcome import NodeStatus, Outcome
+from runner.page_data import graph_of
 from runner.report import report_page
 from tests.pages.runs import Shop, data_of, failing, iso, start_of, steps_of
 
@@ -127,6 +129,21 @@ def test_times_lanes_and_edges_are_those_of_the_run() -> None:
     assert [row[5:8] for row in data["nodes"]] == [[3.0, 2.0, 0], [5.0, 1.0, 1], [None, 3.0, None], [None, None, None]]
     assert [row[0] for row in data["nodes"]][3:] == ["source.shop.raw.x"]
     assert data["edges"] == [3, 0, 0, 1, 2, 1]
+
+
+@pytest.mark.parametrize("functions", [{}, {"functions": {"function.shop.f": ("function", "f", ["model.shop.a"])}}])
+def test_functions_stand_in_the_graph_where_dbt_has_them(functions: dict[str, Any]) -> None:
+    """What a model needs of dbt 1.11's functions is an edge as any other; dbt 1.10 has none."""
+
+    def known(kind: str, name: str, parents: list[str]) -> SimpleNamespace:
+        return SimpleNamespace(resource_type=kind, name=name, depends_on=SimpleNamespace(nodes=parents))
+
+    models = {"model.shop.a": known("model", "a", []), "model.shop.b": known("model", "b", ["function.shop.f"])}
+    made = {kind: {name: known(*node) for name, node in nodes.items()} for kind, nodes in functions.items()}
+    graph = graph_of(SimpleNamespace(nodes=models, unit_tests={}, sources={}, **made))
+
+    assert graph.get("function.shop.f") == functions.get("functions", {}).get("function.shop.f")
+    assert graph["model.shop.b"][2] == ["function.shop.f"]
 
 
 def test_a_report_of_500_models_is_made_of_the_whole_graph() -> None:
