@@ -23,6 +23,7 @@ from local_cloud.progress import Steps
 from local_cloud.redshift_stand_in import RedshiftStandIn
 from local_cloud.run_records import Attempt
 from tests.e2e.alerts import Alerts
+from tests.e2e.analyst import Analyst
 from tests.e2e.grants import Role, deployed_roles
 
 # The function that empties a bucket before it is deleted, in environments that keep no data.
@@ -111,6 +112,12 @@ def story(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
     capture = request.config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled(), Steps() as steps, LocalCloud(steps=steps) as cloud:
         yield Story(cloud, steps, Choice.make(project_path, REPOSITORY_ROOT / "local_cloud/sources/bookshop.sql"))
+
+
+@pytest.fixture(scope="session")
+def analyst(story: Story) -> Analyst:
+    """A person with the permissions of the docs."""
+    return Analyst(story)
 
 
 @pytest.fixture(scope="session")

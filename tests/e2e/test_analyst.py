@@ -4,7 +4,6 @@ The analyst's day: runs are started, followed, stopped and repeated from a termi
 That login has the permissions of docs/analyst.md and no others, and every command is the Makefile's.
 """
 
-import json
 import os
 import re
 import shutil
@@ -20,83 +19,16 @@ from typing import IO
 import pytest
 
 from local_cloud.cdk_cli import REPOSITORY_ROOT
-from local_cloud.run_records import Attempt
+from tests.e2e.analyst import Analyst, ended
 from tests.e2e.conftest import Story, wait_for, warehouse_that_hangs
 
-_ROLE = "analyst"
 _MODEL = "stg_bookshop__customers"
 
 
-class Analyst:
-    """A person at a terminal of this repository, logged in as the role that the settings name."""
-
-    def __init__(self, story: Story) -> None:
-        self.story = story
-        iam = story.cloud.account.client("iam")
-        account = story.choice.settings.account
-        trust = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": f"arn:aws:iam::{account}:root"}}
-        iam.create_role(
-            RoleName=_ROLE, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]})
-        )
-        docs = (REPOSITORY_ROOT / "docs/analyst.md").read_text(encoding="utf-8")
-        for number, policy in enumerate(re.findall(r"```json\n(.*?)```", docs, re.DOTALL)):
-            iam.put_role_policy(RoleName=_ROLE, PolicyName=f"of-the-docs-{number}", PolicyDocument=policy)
-        given = story.cloud.account.client("sts").assume_role(
-            RoleArn=f"arn:aws:iam::{account}:role/{_ROLE}", RoleSessionName="ana"
-        )["Credentials"]
-        self.environment = {
-            **story.cloud.client_environment(),
-            "AWS_ACCESS_KEY_ID": given["AccessKeyId"],
-            "AWS_SECRET_ACCESS_KEY": given["SecretAccessKey"],
-            "AWS_SESSION_TOKEN": given["SessionToken"],
-            # The authority that the warehouse's certificate is of.
-            "SSL_CERT_FILE": str(story.cloud.warehouse.ca_file),
-        }
-
-    def start(self, target: str, **variables: object) -> subprocess.Popen[str]:
-        """Begin a command about the sample project in the deployed environment."""
-        named = {"ENV": self.story.choice.settings.environment, "PROJECT": self.story.choice.settings.project}
-        return subprocess.Popen(
-            # In the background of a shell Ctrl-C would be ignored.
-            [
-                "env",
-                "--default-signal=INT",
-                "make",
-                target,
-                *(f"{name}={value}" for name, value in {**named, **variables}.items()),
-            ],
-            cwd=REPOSITORY_ROOT,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-
-    def make(self, target: str, **variables: object) -> tuple[int, str]:
-        """The command's exit code and what it wrote."""
-        return ended(self.start(target, **variables))
-
-    def last_attempt(self, output: str) -> Attempt:
-        """The last attempt of the run that a command says it has started or repeated."""
-        (run_id, *_) = re.findall(r"^run (\S+), container", output, re.MULTILINE)
-        attempt = self.story.deployed.records.attempt(run_id)
-        assert attempt is not None
-        assert attempt.end is not None
-        return attempt
-
-
-def ended(command: subprocess.Popen[str]) -> tuple[int, str]:
-    """Its exit code, which make only writes, and its output."""
-    output, _ = command.communicate(timeout=600)
-    told = re.search(r"^make: \*\*\* .* Error (\d+)$", output, re.MULTILINE)
-    return (int(told[1]) if told else command.returncode), output
-
-
-@pytest.fixture(scope="module")
-def analyst(story: Story) -> Iterator[Analyst]:
-    """A person with the permissions of the docs; alerts of what fails here are not left for others."""
-    yield Analyst(story)
+@pytest.fixture(scope="module", autouse=True)
+def _own_alerts(story: Story) -> Iterator[None]:
+    """Alerts of what fails here are not left for others."""
+    yield
     story.alerts()
 
 
@@ -139,18 +71,21 @@ def test_one_failed_model_is_run_again_by_one_command(analyst: Analyst) -> None:
     In the failed run's own record, on its code; what it had done is not repeated.
     """
     warehouse = analyst.story.cloud.warehouse
+    analyst.story.alerts()
     warehouse.run_sql("alter table raw_bookshop.customers rename column email to e_mail")
     try:
         failed, output = analyst.make("run", SELECT=f"{_MODEL}+ book_categories")
     finally:
         warehouse.run_sql("alter table raw_bookshop.customers rename column e_mail to email")
     first = analyst.last_attempt(output)
+    (alert,) = analyst.story.alerts()
     code, again = analyst.make("retry", MODEL=_MODEL)
     second = analyst.last_attempt(again)
     assert first.end is not None
     assert second.end is not None
 
     assert failed == 1, output
+    assert "dbt project bookshop in local failed" in alert
     assert re.search(rf'error +model +{_MODEL} .*\n.*\n? *column "email" does not exist', output), output
     assert code == 0, again
     assert (first.start["run_id"], 2) == (second.start["run_id"], second.start["attempt"])
@@ -249,17 +184,6 @@ def test_dbt_builds_in_a_sandbox_and_reads_the_rest_where_it_is_deployed(analyst
     assert story.cloud.warehouse.password not in output
 
 
-def test_dbt_works_offline_on_the_stand_in(analyst: Analyst) -> None:
-    """Without an account: the sources are made from the sample data, and the model is built on this machine."""
-    code, output = analyst.make(
-        "dbt", ARGS=f"build -s {_MODEL} --exclude resource_type:test", SANDBOX="ana", OFFLINE="1"
-    )
-
-    assert code == 0, output
-    assert "schema dbt_ana in a stand-in for Redshift on this machine" in output
-    assert re.search(rf"OK created sql view model dbt_ana\.{_MODEL}", output), output
-
-
 def _deployed(story: Story) -> set[str]:
     """The tables and views in the schemas of the deployment."""
     return {name for name in _relations(story, "analytics") if not name.startswith("analytics_pr_")}
@@ -315,37 +239,40 @@ def test_pull_request_that_changes_no_model_starts_nothing(analyst: Analyst, gre
     assert "no model is changed" in (tmp_path / "comment.md").read_text()
 
 
-def test_pull_request_is_built_in_schemas_of_its_own(analyst: Analyst, pull_request: PullRequest) -> None:
-    """What changed and what depends on it; the deployed schemas, latest.json and the history are as before."""
+def test_pull_request_that_breaks_a_model_says_which_and_why_and_rings_nothing(
+    analyst: Analyst, pull_request: PullRequest
+) -> None:
+    """
+    What changed and what depends on it is built in schemas of its own; the deployed ones and latest.json are as before.
+
+    What failed is said in the database's words, with the column that a contract has promised; nobody is woken up.
+    """
     story = analyst.story
     deployed, latest = _deployed(story), story.deployed.records.json("bookshop/latest.json")
-    model = next(pull_request.project.glob("models/marts/**/dim_books.sql"))
-    model.write_text(model.read_text() + "\n-- changed\n")
-    code, comment = pull_request.try_it()
-    built = {name for name in _relations(story, "analytics_pr_17") if "dbt_tmp" not in name}
-
-    assert code == 0, comment
-    assert {name.partition(".")[2] for name in built} == {"dim_books", "author_sales", "bestsellers"}
-    assert _deployed(story) == deployed
-    assert story.deployed.records.json("bookshop/latest.json") == latest
-    assert re.search(r"✅ success \| `dim_books` \| \d", comment), comment
-    assert "report.html" in comment
-
-
-def test_pull_request_that_breaks_a_model_says_which_and_why(pull_request: PullRequest) -> None:
-    """In the database's words, with the column that a contract has promised, before the merge."""
-    model = next(pull_request.project.glob("models/marts/**/dim_books.sql"))
-    model.write_text(f"select no_such_column from (\n{model.read_text()}\n) as broken\n")
-    documented = next(pull_request.project.glob("models/marts/**/_core.yml"))
+    story.alerts()
+    marts = pull_request.project / "models/marts"
+    (changed,), (broken,), (documented,) = (
+        list(marts.glob(f"**/{name}")) for name in ("dim_books.sql", "bestsellers.sql", "_core.yml")
+    )
+    changed.write_text(changed.read_text() + "\n-- changed\n")
+    broken.write_text(f"select no_such_column from (\n{broken.read_text()}\n) as broken\n")
     text = documented.read_text()
     column = "      - name: customer_name\n        data_type: varchar(201)\n        description: First and last name.\n"
     assert column in text
     documented.write_text(text.replace(column, ""))
     code, comment = pull_request.try_it()
+    built = {name.partition(".")[2] for name in _relations(story, "analytics_pr_17") if "dbt_tmp" not in name}
 
     assert code == 1, comment
     assert 'column "no_such_column" does not exist' in comment
     assert re.search(r"`customer_name` of `dim_customers`: its own contract, exposure newsletter", comment), comment
+    assert re.search(r"✅ success \| `dim_books` \| \d", comment), comment
+    assert "report.html" in comment
+    assert {"dim_books", "author_sales"} <= built
+    assert "bestsellers" not in built
+    assert _deployed(story) == deployed
+    assert story.deployed.records.json("bookshop/latest.json") == latest
+    assert story.alerts() == []
 
 
 def test_schemas_of_a_closed_pull_request_are_dropped(analyst: Analyst, pull_request: PullRequest) -> None:
