@@ -102,7 +102,8 @@ class LocalCloud:
                 engine=self.engine,
                 account=settings.account,
                 region=settings.region,
-                task_environment={"SSL_CERT_FILE": _CA_FILE_IN_CONTAINER},
+                # The second is what the library reads with which lineage is sent.
+                task_environment=dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"), _CA_FILE_IN_CONTAINER),
                 task_mounts={str(self.warehouse.ca_file): _CA_FILE_IN_CONTAINER},
             )
             self.emulator.start()

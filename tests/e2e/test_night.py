@@ -5,6 +5,8 @@ The tests are one night: each goes on where the one before stopped.
 """
 
 import json
+import secrets
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +21,7 @@ from tests.e2e.auditor import Auditor, Client, answer
 from tests.e2e.conftest import Story, wait_for, warehouse_that_hangs
 from tests.e2e.grants import decisions, deployed_roles, unused
 from tests.e2e.night_app import NAME
+from tests.runner.openlineage_server import OpenLineageServer
 
 _APP = ("python", "-m", "tests.e2e.night_app")
 _RUNBOOK = "https://example.com/runbook#"
@@ -27,16 +30,20 @@ _SECONDS_TO_RUN = 900.0
 
 
 class Night:
-    """The second environment, deployed, and what a person on call does with it."""
+    """The second environment, deployed, what a person on call does with it, and the server that hears of its lineage."""
 
-    def __init__(self, story: Story) -> None:
+    def __init__(self, story: Story, lineage: OpenLineageServer) -> None:
         self.story = story
+        self.lineage = lineage
         self.cloud = story.cloud
         self.project = story.choice.settings.project
         self.heard: list[str] = []
         # Set when the run that hangs may go on.
         self.is_over = threading.Event()
-        app = (*_APP, str(story.project_path))
+        self.lineage_secret = self.client("secretsmanager").create_secret(
+            Name="lineage", SecretString=json.dumps({"api_key": lineage.key})
+        )["ARN"]
+        app = (*_APP, str(story.project_path), lineage.url, self.lineage_secret)
         self.cdk = self.cloud.cdk(app)
         with story.steps.step("cdk deploy of an environment without Airflow") as step:
             self.cdk.run("deploy", f"{NAME}/**", "--asset-prebuild=false", "--require-approval", "never", say=step.say)
@@ -133,10 +140,18 @@ class Night:
 @pytest.fixture(scope="module")
 def night(story: Story) -> Iterator[Night]:
     """The environment without Airflow, gone again after the tests of this file."""
-    deployed = Night(story)
-    yield deployed
-    with story.steps.step("cdk destroy of the environment without Airflow"):
-        deployed.cdk.run("destroy", f"{NAME}/**", "--force")
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    # The certificate of the warehouse, which containers trust, is for this machine.
+    identity = story.cloud.folder / "warehouse/tls"
+    tls.load_cert_chain(identity / "server.pem", identity / "server.key")
+    with OpenLineageServer(key=secrets.token_hex(16), tls=tls) as lineage:
+        deployed = Night(story, lineage)
+        yield deployed
+        with story.steps.step("cdk destroy of the environment without Airflow"):
+            deployed.cdk.run("destroy", f"{NAME}/**", "--force")
+        deployed.client("secretsmanager").delete_secret(
+            SecretId=deployed.lineage_secret, ForceDeleteWithoutRecovery=True
+        )
 
 
 @pytest.fixture(scope="module")
@@ -261,6 +276,30 @@ def test_run_that_lost_its_container_goes_on(night: Night, resumed_run: Attempt)
     assert resumed_run.end is not None
     assert (resumed_run.start["attempt"], resumed_run.end["outcome"]) == (2, "success")
     assert resumed_run.start["resumes"]["attempt"] == 1
+
+
+def test_lineage_of_a_deployed_project_is_told(night: Night, resumed_run: Attempt) -> None:
+    """The image of the one project whose settings name a server sent its models, with the key, over TLS; no other project did."""
+    assert resumed_run.end is not None
+    end = (f"dbt-run-{night.project}", "COMPLETE")
+
+    def heard() -> list[dict[str, Any]] | None:
+        events = night.lineage.events
+        return events if events and (events[-1]["job"]["name"], events[-1]["eventType"]) == end else None
+
+    # They are sent when the record is whole.
+    first, *nodes, last = wait_for(heard, "the end of the run is told", timeout_seconds=60)
+    told = {event["job"]["name"] for event in nodes if event["eventType"] == "COMPLETE"}
+    built = {
+        unique_id.rpartition(".")[2]
+        for unique_id, node in resumed_run.end["nodes"].items()
+        if unique_id.startswith("model.") and node["status"] == "success" and node.get("from_attempt") is None
+    }
+
+    assert (first["eventType"], last["eventType"]) == ("START", "COMPLETE")
+    assert {event["job"]["namespace"] for event in night.lineage.events} == {NAME}
+    assert built
+    assert {name for name in built if not any(f".{name}." in job for job in told)} == set()
 
 
 def test_alarm_of_a_container_killed_for_memory_rings(night: Night, resumed_run: Attempt) -> None:

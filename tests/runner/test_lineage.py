@@ -1,59 +1,28 @@
 """What an OpenLineage server hears of a run."""
 
-import json
 import secrets
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
 from tests.faults.machine import Machine
 from tests.runner.attempts import ended, started
+from tests.runner.openlineage_server import OpenLineageServer
 from tests.unit.runner.support import validated_record
 
 KEY = f"key-{secrets.token_hex(16)}"
 
 
-class Server(ThreadingHTTPServer):
-    """An OpenLineage server as far as events are sent to it; others than those with the key are refused."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.events: list[dict[str, Any]] = []
-        self.url = f"http://127.0.0.1:{self.server_port}"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_POST(self) -> None:
-        """Take an event."""
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        is_known = self.headers["Authorization"] == f"Bearer {KEY}" and self.path == "/api/v1/lineage"
-        if is_known:
-            self.server.events.append(json.loads(body))
-        self.send_response(201 if is_known else 403)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
 @pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
+def server() -> Iterator[OpenLineageServer]:
     """One server for the tests of this file."""
-    server = Server()
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with OpenLineageServer(key=KEY) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
-def heard(machine: Machine, server: Server) -> list[dict[str, Any]]:
+def heard(machine: Machine, server: OpenLineageServer) -> list[dict[str, Any]]:
     """The events of a green run; neither its log nor its record has the key."""
     machine.empty_warehouse()
     secret = machine.make_secret("lineage", {"api_key": KEY})
@@ -111,7 +80,7 @@ def test_tests_are_told_with_what_they_test(heard: list[dict[str, Any]]) -> None
     assert ("warehouse.built.orders", "no_small_orders", None, False) in told
 
 
-def test_a_server_that_refuses_changes_nothing_about_the_run(machine: Machine, server: Server) -> None:
+def test_a_server_that_refuses_changes_nothing_about_the_run(machine: Machine, server: OpenLineageServer) -> None:
     """The log says so in one line, and the run stays green."""
     attempt = started(machine, "refused", spec={"steps": ["build"]}, lineage={"url": server.url})
 
