@@ -1,6 +1,5 @@
 """Tells people when a container failed, whether or not Airflow is up to see it."""
 
-
 from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_events as events
 from aws_cdk import aws_logs as logs
