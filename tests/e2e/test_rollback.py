@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 from local_cloud.cdk_cli import REPOSITORY_ROOT
 from local_cloud.demo import DeployedProject
+from tests.e2e.analyst import ended, start_make
 from tests.e2e.conftest import Story
 from tests.e2e.grants import Role, decisions
 
@@ -24,18 +26,35 @@ def _command(story: Story, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def _make(story: Story, target: str, **variables: object) -> tuple[int, str]:
+    named = {"ENV": story.choice.settings.environment, **variables}
+    return ended(start_make(REPOSITORY_ROOT, story.cloud.client_environment(), target, named))
+
+
 def test_preflight_finds_nothing_wrong_in_an_account_that_works(story: Story) -> None:
     """Every check of `make preflight` really asks the account, and nothing that runs is called wrong."""
-    done = _command(story, "preflight", story.choice.settings.environment)
-    verdicts = [line.split(maxsplit=1)[0] for line in done.stdout.splitlines() if line[:1] not in {"", " "}]
+    code, output = _make(story, "preflight")
+    verdicts = [line.split(maxsplit=1)[0] for line in output.splitlines() if line[:1] not in {"", " "}]
 
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert code == 0, output
     assert "wrong" not in verdicts
     assert {
         words
         for words in ("AWS credentials in use", "bootstrapped", "zones", "credentials for", "DAG files", "role")
-        if words not in done.stdout
+        if words not in output
     } == set()
+
+
+def test_dag_files_are_copied_as_they_are_deployed(story: Story, tmp_path: Path) -> None:
+    """`make dags`, for those who ship DAGs by git: what lies in Airflow's bucket, file by file."""
+    code, output = _make(story, "dags", TO=tmp_path)
+    settings, s3 = story.choice.settings, story.cloud.account.client("s3")
+    deployed = s3.get_object(Bucket=settings.dags_bucket, Key=settings.deployment_key)["Body"].read()
+    copied = [path.read_bytes() for path in tmp_path.rglob("deployment.json")]
+
+    assert code == 0, output
+    assert copied == [deployed]
+    assert list(tmp_path.rglob("*.py"))
 
 
 def test_private_network_has_the_endpoints_that_tasks_called(story: Story, roles: dict[str, Role]) -> None:

@@ -1,14 +1,35 @@
 """The end of the deployment, and what its roles have used until then."""
 
+import subprocess
+from collections.abc import Mapping
+
+from local_cloud.cdk_cli import REPOSITORY_ROOT
 from tests.e2e.conftest import Story
 from tests.e2e.grants import Role, decisions, unused
 
 
+def make(
+    target: str, *, environment: Mapping[str, str], answer: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command that asks the person at the terminal something."""
+    named = [f"{name}={value}" for name, value in variables.items()]
+    return subprocess.run(
+        ["make", target, *named],
+        cwd=REPOSITORY_ROOT,
+        env=dict(environment),
+        input=f"{answer}\n",
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+
 def test_destroy_leaves_nothing(story: Story, roles: dict[str, Role]) -> None:
-    """`cdk destroy` removes every resource that was deployed, and nothing of what Airflow's bucket held before."""
+    """`make destroy` removes every resource that was deployed, and nothing of what Airflow's bucket held before."""
     assert roles, "they must be looked at while they are there"
-    with story.steps.step("cdk destroy"):
-        story.cloud.cdk(story.choice.app).run("destroy", "local/**", "--force")
+    with story.steps.step("make destroy"):
+        destroyed = make("destroy", environment=story.cloud.client_environment(), answer="local", ENV="local")
+    assert destroyed.returncode == 0, destroyed.stdout + destroyed.stderr
     account = story.cloud.account
     stacks = [
         stack["StackName"]
