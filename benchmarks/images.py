@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.generated_project import generate_project
 from constructs_lib.dbt_project_files import DbtProjectFiles
-from constructs_lib.image_context import image_context
+from constructs_lib.image_context import ImageContext
 from local_cloud.cdk_cli import REPOSITORY_ROOT
 from local_cloud.container_engine import ContainerEngine
 from local_cloud.redshift_stand_in import RedshiftStandIn
@@ -73,7 +73,9 @@ grant select on raw_generated.events to public;
 def build_product_image(engine: ContainerEngine, project: Project, tag: str) -> None:
     """Build the image as a deployment builds it."""
     files = DbtProjectFiles(project.folder)
-    with image_context(container_folder=REPOSITORY_ROOT / "container", project=files) as context:
+    with tempfile.TemporaryDirectory(prefix="dbt-image-") as temporary:
+        context = Path(temporary) / "context"
+        ImageContext(container_folder=REPOSITORY_ROOT / "container", project=files).write(context)
         _build(engine, context, tag, DBT_ENVIRONMENT=ENVIRONMENT)
 
 

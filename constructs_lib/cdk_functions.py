@@ -31,9 +31,10 @@ def _acknowledge(construct: IConstruct) -> None:
     handler = node.default_child or node.try_find_child("Handler")
     if not isinstance(handler, cdk.CfnResource):
         raise TypeError(f"{node.path} has no function that CDK is known to define")
-    acknowledge(handler, {"CKV_AWS_116": _FAILED_CALLS, "CKV_AWS_115": _CONCURRENCY, "CKV_AWS_117": _VPC})
+    for_checkov = {"CKV_AWS_116": _FAILED_CALLS, "CKV_AWS_115": _CONCURRENCY, "CKV_AWS_117": _VPC}
     # cdk-nag sees those functions alone that are of CDK's class for them; the other has no variables.
     if isinstance(handler, lambda_.CfnFunction):
+        for_checkov["CKV_AWS_173"] = "Its variables are public: the path of a file of AWS's certificates."
         acknowledge(
             construct,
             {
@@ -41,6 +42,6 @@ def _acknowledge(construct: IConstruct) -> None:
                 "NIST.800.53.R5-LambdaDLQ": _FAILED_CALLS,
                 "NIST.800.53.R5-LambdaConcurrency": _CONCURRENCY,
                 "NIST.800.53.R5-LambdaInsideVPC": _VPC,
-                "CKV_AWS_173": "Its variables are public: the path of a file of AWS's certificates.",
             },
         )
+    acknowledge(handler, for_checkov)

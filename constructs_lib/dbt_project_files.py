@@ -54,6 +54,12 @@ class DbtProjectFiles:
         if not isinstance(content, dict) or not isinstance(content.get("name"), str):
             raise SettingsError(f"{file} must be a mapping with a 'name', got {type(content).__name__}")
         self._settings: Mapping[str, Any] = content
+        self._output_folders = {
+            self.folder / str(self._settings.get("target-path") or "target"),
+            self.folder / str(self._settings.get("log-path") or "logs"),
+            self.folder / "target",
+            self.folder / "logs",
+        }
 
     @property
     def name(self) -> str:
@@ -115,13 +121,5 @@ class DbtProjectFiles:
             or path.name == ".env"
             or path.name.startswith(".env.")
             or (path / "pyvenv.cfg").is_file()
-            or path in self._output_folders()
+            or path in self._output_folders
         )
-
-    def _output_folders(self) -> set[Path]:
-        return {
-            self.folder / str(self._settings.get("target-path") or "target"),
-            self.folder / str(self._settings.get("log-path") or "logs"),
-            self.folder / "target",
-            self.folder / "logs",
-        }

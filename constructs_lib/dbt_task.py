@@ -1,29 +1,30 @@
 """The task that runs a dbt project."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from aws_cdk import CfnDeletionPolicy, Duration, RemovalPolicy, Stack
-from aws_cdk import aws_ecr_assets as ecr_assets
+from aws_cdk import CfnDeletionPolicy, RemovalPolicy
 from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_logs as logs
-from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from constructs_lib.dbt_image import DbtImage
 from constructs_lib.encrypted_log_group import encrypted_log_group
 from constructs_lib.encryption import use_of_key
 from constructs_lib.findings import acknowledge, acknowledge_wildcards
 from constructs_lib.grants import Statement, allow, grant
+from constructs_lib.json_text import json_text
 from constructs_lib.openlineage import OpenLineage
 from constructs_lib.place import Place, place_of
-from constructs_lib.task_size import TaskSize
+from constructs_lib.task_size import CpuArchitecture, TaskSize
 from constructs_lib.warehouse_credentials import WarehouseCredentials, reads, wildcards
 
 CONTAINER_NAME = "dbt"
 LOG_STREAM_PREFIX = "dbt"
 # The most that Fargate grants: an interrupted run cancels its queries and finishes its record in this time.
-STOP_TIMEOUT = Duration.seconds(120)
+STOP_TIMEOUT_SECONDS = 120
 _SCRATCH_VOLUME = "scratch"
 _SCRATCH_PATH = "/scratch"
 
@@ -35,8 +36,8 @@ class DbtTask(Construct):
     `family` is a physical name: Airflow's launch role, rules and alarms say it before a revision exists.
     `keeps_replaced_revisions`: a revision that a deploy replaced can still be run, by an Airflow that has not yet seen the new
     one and to go back to.
-    `project_prefix` (ends with "/") is the part of `artifacts` that dbt may read and write. `encryption_key` encrypts `artifacts`
-    and the log.
+    `project_prefix` (ends with "/") is the part of the bucket of run records that dbt may read and write. `encryption_key` encrypts
+    that bucket and the log.
     """
 
     def __init__(
@@ -45,13 +46,13 @@ class DbtTask(Construct):
         construct_id: str,
         *,
         family: str,
-        image: ecr_assets.DockerImageAsset,
+        image: DbtImage,
         size: TaskSize,
-        cpu_architecture: ecs.CpuArchitecture,
+        cpu_architecture: CpuArchitecture,
         deployment: dict[str, Any],
         credentials: WarehouseCredentials,
         lineage: OpenLineage | None,
-        artifacts: s3.IBucket,
+        bucket_arn: str,
         project_prefix: str,
         log_retention: logs.RetentionDays,
         log_removal_policy: RemovalPolicy,
@@ -59,8 +60,7 @@ class DbtTask(Construct):
         encryption_key: kms.IKey | None,
     ) -> None:
         super().__init__(scope, construct_id)
-        stack = Stack.of(self)
-        place = place_of(stack)
+        place = place_of(self)
 
         self.log_group = encrypted_log_group(
             self,
@@ -73,48 +73,97 @@ class DbtTask(Construct):
             "ExecutionRole", place, "Starts the container: pulls its image, writes its log"
         )
         self.task_role = self._define_role("TaskRole", place, "What dbt runs as")
-        self.task_definition = ecs.FargateTaskDefinition(
-            self,
-            "TaskDefinition",
+        self.log_group_name = self.log_group.log_group_name
+        self._task_role_arn, self._execution_role_arn = self.task_role.role_arn, self.execution_role.role_arn
+        self.task_definition = self._define_task_definition(
             family=family,
-            cpu=size.cpu_units,
-            memory_limit_mib=size.memory_mib,
-            runtime_platform=ecs.RuntimePlatform(
-                cpu_architecture=cpu_architecture, operating_system_family=ecs.OperatingSystemFamily.LINUX
+            image=image,
+            size=size,
+            cpu_architecture=cpu_architecture,
+            environment={"RUNNER_DEPLOYMENT": json_text(deployment)},
+            region=place.region,
+        )
+        if keeps_replaced_revisions:
+            self.task_definition.cfn_options.update_replace_policy = CfnDeletionPolicy.RETAIN
+            self.task_definition.cfn_options.deletion_policy = CfnDeletionPolicy.DELETE
+        self._grant_start(place.arn("ecr", "repository", name=image.repository_name))
+        self.role_arns = [self._task_role_arn, self._execution_role_arn]
+        what_it_reads = [*reads(credentials, place), *(lineage.reads if lineage else [])]
+        self._grant(what_it_reads, wildcards(credentials, place), bucket_arn, project_prefix, encryption_key)
+
+    def _define_task_definition(
+        self,
+        *,
+        family: str,
+        image: DbtImage,
+        size: TaskSize,
+        cpu_architecture: CpuArchitecture,
+        environment: Mapping[str, str],
+        region: str,
+    ) -> ecs.CfnTaskDefinition:
+        # The L2 constructs of task definition, container, log driver and volume take ten calls of CDK's Node process to say the same.
+        task_definition = ecs.CfnTaskDefinition(
+            Construct(self, "TaskDefinition"),
+            "Resource",
+            family=family,
+            cpu=str(size.cpu_units),
+            memory=str(size.memory_mib),
+            runtime_platform=ecs.CfnTaskDefinition.RuntimePlatformProperty(
+                cpu_architecture=cpu_architecture.upper(), operating_system_family="LINUX"
             ),
-            execution_role=self.execution_role,
-            task_role=self.task_role,
-            volumes=[ecs.Volume(name=_SCRATCH_VOLUME)],
-        )
-        container = self.task_definition.add_container(
-            CONTAINER_NAME,
-            image=ecs.ContainerImage.from_docker_image_asset(image),
-            environment={"RUNNER_DEPLOYMENT": stack.to_json_string(deployment)},
-            logging=ecs.LogDrivers.aws_logs(stream_prefix=LOG_STREAM_PREFIX, log_group=self.log_group),
-            readonly_root_filesystem=True,
-            stop_timeout=STOP_TIMEOUT,
-        )
-        container.add_mount_points(
-            ecs.MountPoint(container_path=_SCRATCH_PATH, source_volume=_SCRATCH_VOLUME, read_only=False)
+            network_mode="awsvpc",
+            requires_compatibilities=["FARGATE"],
+            execution_role_arn=self._execution_role_arn,
+            task_role_arn=self._task_role_arn,
+            volumes=[ecs.CfnTaskDefinition.VolumeProperty(name=_SCRATCH_VOLUME)],
+            container_definitions=[
+                ecs.CfnTaskDefinition.ContainerDefinitionProperty(
+                    name=CONTAINER_NAME,
+                    image=image.uri,
+                    essential=True,
+                    environment=[
+                        ecs.CfnTaskDefinition.KeyValuePairProperty(name=name, value=value)
+                        for name, value in environment.items()
+                    ],
+                    log_configuration=ecs.CfnTaskDefinition.LogConfigurationProperty(
+                        log_driver="awslogs",
+                        options={
+                            "awslogs-group": self.log_group_name,
+                            "awslogs-region": region,
+                            "awslogs-stream-prefix": LOG_STREAM_PREFIX,
+                        },
+                    ),
+                    mount_points=[
+                        ecs.CfnTaskDefinition.MountPointProperty(
+                            container_path=_SCRATCH_PATH, source_volume=_SCRATCH_VOLUME, read_only=False
+                        )
+                    ],
+                    readonly_root_filesystem=True,
+                    stop_timeout=STOP_TIMEOUT_SECONDS,
+                )
+            ],
         )
         acknowledge(
-            self.task_definition,
+            task_definition,
             {
                 "AwsSolutions-ECS2": "The one variable says where credentials are, never what they are; the rest is public."
             },
         )
+        return task_definition
+
+    def _grant_start(self, repository_arn: str) -> None:
+        pull = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+        grant(
+            self.execution_role,
+            [
+                allow(pull, repository_arn),
+                allow("ecr:GetAuthorizationToken", "*"),
+                allow(["logs:CreateLogStream", "logs:PutLogEvents"], self.log_group.log_group_arn),
+            ],
+        )
         acknowledge_wildcards(
             self.execution_role, {"*": "ecr:GetAuthorizationToken cannot be restricted to a repository."}
         )
-        if keeps_replaced_revisions:
-            resource = self.task_definition.node.default_child
-            if not isinstance(resource, ecs.CfnTaskDefinition):
-                raise TypeError(f"the task definition's resource is a {type(resource).__name__}")
-            resource.cfn_options.update_replace_policy = CfnDeletionPolicy.RETAIN
-            resource.cfn_options.deletion_policy = CfnDeletionPolicy.DELETE
-        self.role_arns = [self.task_role.role_arn, self.execution_role.role_arn]
-        what_it_reads = [*reads(credentials, place), *(lineage.reads if lineage else [])]
-        self._grant(what_it_reads, wildcards(credentials, place), artifacts, project_prefix, encryption_key)
 
     def _define_role(self, role_id: str, place: Place, description: str) -> iam.Role:
         return iam.Role(
@@ -135,11 +184,10 @@ class DbtTask(Construct):
         self,
         what_it_reads: list[Statement],
         wildcards_in_it: dict[str, str],
-        artifacts: s3.IBucket,
+        bucket_arn: str,
         project_prefix: str,
         encryption_key: kms.IKey | None,
     ) -> None:
-        bucket_arn = artifacts.bucket_arn
         # Bucket.grant_read_write() would add deletion and the listing of other projects' prefixes.
         objects = f"{bucket_arn}/{project_prefix}*"
         grant(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
+from weakref import WeakKeyDictionary
 
 from aws_cdk import RemovalPolicy, Stack
 from aws_cdk import aws_iam as iam
@@ -16,6 +17,9 @@ from constructs_lib.place import place_of
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-key.html (with a bucket key it is the bucket, not the object),
 # https://docs.aws.amazon.com/sns/latest/dg/sns-enable-encryption-for-topic.html, and the same in SQS's guide.
 _CONTEXTS = {"s3": "aws:s3:arn", "sns": "aws:sns:topicArn", "sqs": "aws:sqs:arn"}
+
+# Asked for once, as in `place_of`.
+_arns_and_regions: WeakKeyDictionary[kms.IKey, tuple[str, str]] = WeakKeyDictionary()
 
 
 class EncryptionKey(Construct):
@@ -87,11 +91,14 @@ def use_of_key(
     """
     if key is None:
         return []
+    if key not in _arns_and_regions:
+        _arns_and_regions[key] = key.key_arn, place_of(construct).region
+    key_arn, region = _arns_and_regions[key]
     through = {
-        "kms:ViaService": f"{service}.{place_of(construct).region}.amazonaws.com",
+        "kms:ViaService": f"{service}.{region}.amazonaws.com",
         f"kms:EncryptionContext:{_CONTEXTS[service]}": resource_arn,
     }
-    return [allow(actions, key.key_arn, conditions={"StringEquals": through})]
+    return [allow(actions, key_arn, conditions={"StringEquals": through})]
 
 
 def rare_use_of_key(key: kms.IKey | None) -> dict[str, str]:

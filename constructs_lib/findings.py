@@ -1,13 +1,16 @@
 """How a finding of cdk-nag or of Checkov is accepted: one at a time, beside its resource, with the reason."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import aws_cdk as cdk
 from constructs import IConstruct
 
 _CHECKOV = "CKV_"
 _UNRESOLVED = "${Token["
+# What CDK is told when somebody checks. It takes three calls of its Node process for each, and a synth alone checks nothing.
+_accepted: list[Callable[[], None]] = []
 
 
 def acknowledge(construct: IConstruct, reasons: Mapping[str, str]) -> None:
@@ -15,7 +18,8 @@ def acknowledge(construct: IConstruct, reasons: Mapping[str, str]) -> None:
     Accept the findings named by the keys of `reasons`, spelled as their tool does: "AwsSolutions-S1", "CKV_AWS_18".
 
     Those of cdk-nag are accepted for `construct` and everything below it, those of Checkov for its own resource: it reads them
-    from the template, where a reviewer does, too. Raises TypeError if `construct` has no resource of its own.
+    from the template, where a reviewer does, too. cdk-nag hears of it from `tell_checkers`. Raises TypeError if `construct` has
+    no resource of its own.
     """
     for_checkov = {finding: reason for finding, reason in reasons.items() if finding.startswith(_CHECKOV)}
     if for_checkov:
@@ -25,7 +29,14 @@ def acknowledge(construct: IConstruct, reasons: Mapping[str, str]) -> None:
         for finding, reason in reasons.items()
         if finding not in for_checkov
     }
-    _acknowledge(construct, for_nag)
+    if for_nag:
+        _accepted.append(partial(_acknowledge, construct, for_nag))
+
+
+def tell_checkers() -> None:
+    """Tell CDK of all that was accepted until now, for the checkers that it runs when an app is synthesized."""
+    while _accepted:
+        _accepted.pop(0)()
 
 
 def _skip_in_checkov(construct: IConstruct, reasons: Mapping[str, str]) -> None:
@@ -44,21 +55,24 @@ def acknowledge_template_rules(construct: IConstruct, reasons: Mapping[str, str]
 
 
 def _acknowledge(construct: IConstruct, reasons: Mapping[str, str]) -> None:
-    if reasons:
-        cdk.Validations.of(construct).acknowledge(
-            *(cdk.Acknowledgment(id=finding, reason=reason) for finding, reason in reasons.items())
-        )
+    cdk.Validations.of(construct).acknowledge(
+        *(cdk.Acknowledgment(id=finding, reason=reason) for finding, reason in reasons.items())
+    )
 
 
 def acknowledge_wildcards(construct: IConstruct, reasons_by_resource_arn: Mapping[str, str]) -> None:
     """Accept that policies of `construct` name the keys of `reasons_by_resource_arn` as resources, each with its reason."""
-    # CDK is asked for what stands for a value of the deployment only: each question goes to its Node process and back.
+    _accepted.append(partial(_acknowledge_wildcards, construct, dict(reasons_by_resource_arn)))
+
+
+def _acknowledge_wildcards(construct: IConstruct, reasons_by_resource_arn: Mapping[str, str]) -> None:
+    # CDK is asked for what stands for a value of the deployment only.
     unresolved = [arn for arn in reasons_by_resource_arn if _UNRESOLVED in arn]
     resolved = dict(zip(unresolved, cdk.Stack.of(construct).resolve(unresolved), strict=True)) if unresolved else {}
-    acknowledge(
+    _acknowledge(
         construct,
         {
-            f"AwsSolutions-IAM5[Resource::{_as_in_findings(resolved.get(arn, arn))}]": reason
+            f"AwsSolutions::AwsSolutions-IAM5[Resource::{_as_in_findings(resolved.get(arn, arn))}]": reason
             for arn, reason in reasons_by_resource_arn.items()
         },
     )

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 
-from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
-from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from constructs_lib.cluster import Cluster
 from constructs_lib.encryption import use_of_key
 from constructs_lib.findings import acknowledge_wildcards
 from constructs_lib.grants import Statement, allow, grant
@@ -18,7 +17,7 @@ class LaunchRole(Construct):
     """
     Defines what `assumed_by_role_arns`, and nothing else, may assume: run and stop one task family on one cluster, read its records.
 
-    It reads no credentials. `project_prefix` (ends with "/") is the project's part of `artifacts`; there it may write nothing
+    It reads no credentials. `project_prefix` (ends with "/") is the project's part of the bucket of run records; there it may write nothing
     but the specification of a run that is too large for a container override. `assumed_by_role_arns` are Airflow's role and those
     of people who start runs, `passed_role_arns` the roles of the task, `notifies` the rights that Airflow's notifications need.
     """
@@ -29,10 +28,10 @@ class LaunchRole(Construct):
         construct_id: str,
         *,
         assumed_by_role_arns: Sequence[str],
-        cluster: ecs.ICluster,
+        cluster: Cluster,
         family: str,
         passed_role_arns: Sequence[str],
-        artifacts: s3.IBucket,
+        bucket_arn: str,
         project_prefix: str,
         encryption_key: kms.IKey | None,
         notifies: Sequence[Statement],
@@ -46,17 +45,15 @@ class LaunchRole(Construct):
             assumed_by=iam.CompositePrincipal(*(iam.ArnPrincipal(role_arn) for role_arn in assumed_by_role_arns)),
         )
         place = place_of(self)
-        cluster_arn = cluster.cluster_arn
         # A bare family is refused since October 2024 (aws-cdk#30368): the ARN must name revisions.
         revisions = place.arn("ecs", "task-definition", name=f"{family}:*")
-        tasks = place.arn("ecs", "task", name=f"{cluster.cluster_name}/*")
-        bucket_arn = artifacts.bucket_arn
+        tasks = place.arn("ecs", "task", name=f"{cluster.name}/*")
         records = f"{bucket_arn}/{project_prefix}*"
         specs = f"{bucket_arn}/{project_prefix}runs/*/spec.json"
         grant(
             self.role,
             [
-                *start_of_tasks(cluster_arn=cluster_arn, revisions=revisions, passed_role_arns=passed_role_arns),
+                *start_of_tasks(cluster_arn=cluster.arn, revisions=revisions, passed_role_arns=passed_role_arns),
                 allow("ecs:DescribeTasks", tasks),
                 allow("ecs:StopTask", tasks),
                 allow("s3:GetObject", records),

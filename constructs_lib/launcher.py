@@ -3,18 +3,17 @@
 from collections.abc import Sequence
 from typing import Any
 
-from aws_cdk import Stack
-from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from constructs_lib.cluster import Cluster
 from constructs_lib.encryption import rare_use_of_key, use_of_key
 from constructs_lib.findings import acknowledge, acknowledge_wildcards
 from constructs_lib.grants import allow
+from constructs_lib.json_text import json_text
 from constructs_lib.launch_role import start_of_tasks
 from constructs_lib.place import place_of
 from constructs_lib.run_guard_function import RunGuardFunction
@@ -25,7 +24,7 @@ class Launcher(Construct):
     Defines the function that starts the tasks of one family on one cluster, one at a time, and goes on with lost ones.
 
     It may run this family and pass its two roles, nothing else; it stops only a task that it has started beside another one.
-    `launch` says with what a task is started. What fails three times goes to `dead_letters`.
+    `launch` says with what a task is started. What fails three times goes to the queue `dead_letters_arn`.
     """
 
     def __init__(
@@ -34,17 +33,17 @@ class Launcher(Construct):
         construct_id: str,
         *,
         run_name: str,
-        cluster: ecs.ICluster,
+        cluster: Cluster,
         family: str,
         passed_role_arns: Sequence[str],
         launch: dict[str, Any],
-        dead_letters: sqs.IQueue,
+        dead_letters_arn: str,
         encryption_key: kms.IKey | None,
     ) -> None:
         super().__init__(scope, construct_id)
-        place, cluster_arn, dead_letters_arn = place_of(self), cluster.cluster_arn, dead_letters.queue_arn
+        place = place_of(self)
         revisions = place.arn("ecs", "task-definition", name=f"{family}:*")
-        tasks = place.arn("ecs", "task", name=f"{cluster.cluster_name}/*")
+        tasks = place.arn("ecs", "task", name=f"{cluster.name}/*")
         launcher = RunGuardFunction(
             self,
             "Function",
@@ -52,9 +51,9 @@ class Launcher(Construct):
             description=f"Starts the runs of {run_name}",
             failed_calls="What fails three times is sent to the environment's dead letters, by an on-failure destination.",
             encryption_key=encryption_key,
-            environment={"LAUNCH": Stack.of(self).to_json_string(launch)},
+            environment={"LAUNCH": json_text(launch)},
             may=[
-                *start_of_tasks(cluster_arn=cluster_arn, revisions=revisions, passed_role_arns=passed_role_arns),
+                *start_of_tasks(cluster_arn=cluster.arn, revisions=revisions, passed_role_arns=passed_role_arns),
                 allow(["ecs:DescribeTasks", "ecs:StopTask"], tasks),
                 allow("sqs:SendMessage", dead_letters_arn),
                 *use_of_key(self, encryption_key, service="sqs", resource_arn=dead_letters_arn),
@@ -97,7 +96,7 @@ class Launcher(Construct):
                 source=["aws.ecs"],
                 detail_type=["ECS Task State Change"],
                 detail={
-                    "clusterArn": [cluster_arn],
+                    "clusterArn": [cluster.arn],
                     "group": [f"family:{family}"],
                     "lastStatus": ["STOPPED"],
                 },

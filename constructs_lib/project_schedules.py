@@ -3,19 +3,18 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_scheduler as scheduler
-from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from constructs_lib.encryption import rare_use_of_key, use_of_key
 from constructs_lib.grants import allow, grant
+from constructs_lib.json_text import json_text
 from constructs_lib.place import place_of
 from constructs_lib.rare_grants import explain_rare_grants
-from constructs_lib.run_guard import GUARD_INTERVAL
+from constructs_lib.run_guard import GUARD_INTERVAL_MINUTES
 
 # https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html
 _SCHEDULED_AT = {"scheduled_at": "<aws.scheduler.scheduled-time>"}
@@ -36,9 +35,9 @@ class ProjectSchedules(Construct):
         scope: Construct,
         construct_id: str,
         *,
-        guard: lambda_.IFunction,
-        due_runs: sqs.IQueue,
-        dead_letters: sqs.IQueue,
+        guard_arn: str,
+        due_runs_arn: str,
+        dead_letters_arn: str,
         guarded: Mapping[str, Any],
         expressions: Sequence[str],
         time_zone: str,
@@ -47,7 +46,7 @@ class ProjectSchedules(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         self._time_zone = time_zone
-        self._stack = Stack.of(self)
+        self._dead_letters_arn = dead_letters_arn
         self._group = scheduler.CfnScheduleGroup(self, "Group")
         self._role = iam.Role(
             self,
@@ -58,16 +57,15 @@ class ProjectSchedules(Construct):
                 # https://docs.aws.amazon.com/scheduler/latest/UserGuide/cross-service-confused-deputy-prevention.html
                 conditions={
                     "StringEquals": {
-                        "aws:SourceAccount": place_of(self._stack).account,
+                        "aws:SourceAccount": place_of(self).account,
                         "aws:SourceArn": self._group.attr_arn,
                     }
                 },
             ),
         )
-        guard_arn, due_runs_arn, self._dead_letters_arn = guard.function_arn, due_runs.queue_arn, dead_letters.queue_arn
         self._role_arn, self._group_name = self._role.role_arn, self._group.ref
         launcher_arns = [launcher.function_arn] if expressions and launcher is not None else []
-        queue_arns = [self._dead_letters_arn, *([due_runs_arn] if expressions else [])]
+        queue_arns = [dead_letters_arn, *([due_runs_arn] if expressions else [])]
         grant(
             self._role,
             [
@@ -91,7 +89,7 @@ class ProjectSchedules(Construct):
         self._define_schedule(
             "Guard",
             "Looks at the containers that run",
-            expression=f"rate({GUARD_INTERVAL.to_minutes()} minutes)",
+            expression=f"rate({GUARD_INTERVAL_MINUTES} minutes)",
             target_arn=guard_arn,
             content={"check": "containers", "project": guarded},
         )
@@ -128,7 +126,7 @@ class ProjectSchedules(Construct):
             target=scheduler.CfnSchedule.TargetProperty(
                 arn=target_arn,
                 role_arn=self._role_arn,
-                input=self._stack.to_json_string(content),
+                input=json_text(content),
                 retry_policy=scheduler.CfnSchedule.RetryPolicyProperty(**_RETRIES),
                 dead_letter_config=scheduler.CfnSchedule.DeadLetterConfigProperty(arn=self._dead_letters_arn),
             ),

@@ -13,9 +13,9 @@ def explain_rare_grants(role: iam.Role, reasons_by_action: Mapping[str, str]) ->
     Say in the template why `role` is granted each action that is a key of `reasons_by_action`.
 
     The end-to-end tests compare what every role was granted with what it used, and fail on a grant that is neither used nor
-    explained here.
+    explained here. A role is explained once.
     """
     resource = role.node.default_child
     if not isinstance(resource, iam.CfnRole):
         raise TypeError(f"the role's resource is a {type(resource).__name__}")
-    resource.add_metadata(RARE_GRANTS, {**(resource.get_metadata(RARE_GRANTS) or {}), **reasons_by_action})
+    resource.add_metadata(RARE_GRANTS, dict(reasons_by_action))

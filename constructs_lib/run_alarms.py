@@ -1,13 +1,12 @@
 """The alarms of one project that CloudWatch rings from metrics: what the runner and the guard write into their logs."""
 
-from aws_cdk import Duration
+from datetime import timedelta
+
 from aws_cdk import aws_cloudwatch as cloudwatch
-from aws_cdk import aws_sns as sns
 from constructs import Construct
 
-from constructs_lib.run_guard import GUARD_INTERVAL
+from constructs_lib.run_guard import GUARD_INTERVAL_MINUTES
 
-_GUARD_INTERVAL_SECONDS = int(GUARD_INTERVAL.to_seconds())
 NAMESPACE = "DbtOnFargate"
 """Where the runner and the guard write their metrics."""
 
@@ -23,16 +22,16 @@ class RunAlarms(Construct):
         run_name: str,
         dimensions: dict[str, str],
         has_schedule: bool,
-        start_within: Duration,
-        deadline: Duration,
-        topic: sns.ITopic,
+        start_within: timedelta,
+        deadline: timedelta,
+        topic_arn: str,
         runbook_url: str,
     ) -> None:
         super().__init__(scope, construct_id)
         self._dimensions = [
             cloudwatch.CfnAlarm.DimensionProperty(name=name, value=value) for name, value in dimensions.items()
         ]
-        self._topic_arn = topic.topic_arn
+        self._topic_arn = topic_arn
         self._runbook_url = runbook_url
         self.alarm_arns: list[str] = []
 
@@ -91,7 +90,7 @@ class RunAlarms(Construct):
             metric_name=metric_name,
             dimensions=self._dimensions,
             statistic="Maximum",
-            period=_GUARD_INTERVAL_SECONDS,
+            period=GUARD_INTERVAL_MINUTES * 60,
             alarm_description=f"{text} What to do: {self._runbook_url}#{section}",
             evaluation_periods=1,
             threshold=0,
@@ -103,5 +102,5 @@ class RunAlarms(Construct):
         self.alarm_arns.append(alarm.attr_arn)
 
 
-def _minutes(duration: Duration) -> str:
-    return f"{duration.to_minutes(integral=False):g}"
+def _minutes(duration: timedelta) -> str:
+    return f"{duration / timedelta(minutes=1):g}"

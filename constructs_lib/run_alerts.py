@@ -1,9 +1,6 @@
 """Tells people when a container failed, whether or not Airflow is up to see it."""
 
-from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_events as events
-from aws_cdk import aws_logs as logs
-from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from constructs_lib.alert_rule import alert_rule
@@ -37,16 +34,15 @@ class RunAlerts(Construct):
         *,
         run_name: str,
         family: str,
-        cluster: ecs.ICluster,
-        log_group: logs.ILogGroup,
-        topic: sns.ITopic,
+        cluster_arn: str,
+        log_group_name: str,
+        topic_arn: str,
         runbook_url: str,
     ) -> None:
         super().__init__(scope, construct_id)
         self.rules: dict[str, events.CfnRule] = {}
-        self._topic_arn = topic.topic_arn
+        self._topic_arn = topic_arn
         self._runbook_url = runbook_url
-        cluster_arn, log_group_name = cluster.cluster_arn, log_group.log_group_name
         stopped = {
             "clusterArn": [cluster_arn],
             "group": [f"family:{family}"],

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aws_cdk import Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_events as events
 from constructs import Construct
 
+from constructs_lib.json_text import json_text
 from constructs_lib.place import place_of
 from constructs_lib.run_alarms import NAMESPACE
 
@@ -37,8 +37,7 @@ class RunDashboard(Construct):
         runbook_url: str,
     ) -> None:
         super().__init__(scope, construct_id)
-        stack = Stack.of(self)
-        self._region = place_of(stack).region
+        self._region = place_of(self).region
         self._metric_path = [part for pair in dimensions.items() for part in pair]
         widgets = [
             _placed(
@@ -100,7 +99,7 @@ class RunDashboard(Construct):
             self,
             "Resource",
             dashboard_name=name,
-            dashboard_body=stack.to_json_string({"start": "-P14D", "widgets": widgets}),
+            dashboard_body=json_text({"start": "-P14D", "widgets": widgets}),
         )
 
     def _metrics(self, *names: str, statistic: str = "Sum") -> list[list[Any]]:

@@ -16,7 +16,7 @@ from constructs_lib.grants import allow
 from constructs_lib.place import place_of
 from constructs_lib.run_guard_function import RunGuardFunction
 
-GUARD_INTERVAL = Duration.minutes(5)
+GUARD_INTERVAL_MINUTES = 5
 """How often the containers of a project are looked at."""
 
 

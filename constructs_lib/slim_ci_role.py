@@ -2,7 +2,6 @@
 
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
-from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from constructs_lib.ci_access import Pipeline
@@ -45,16 +44,16 @@ class SlimCiRole(Construct):
         *,
         launch_role: iam.IRole,
         deployment_file_arn: str,
-        artifacts: s3.IBucket,
+        bucket_arn: str,
         project_prefix: str,
         encryption_key: kms.IKey | None,
     ) -> None:
         """
-        Let it start runs by `launch_role`, which must trust it, of what it puts below `<project_prefix>slim-ci/` of `artifacts`.
+        Let it start runs by `launch_role`, which must trust it, of what it puts below `<project_prefix>slim-ci/` of the bucket of run records.
 
         `deployment_file_arn`: what Airflow reads of the deployment. Records are read, and runs stopped, by the launch role's rights.
         """
-        archives = f"{artifacts.bucket_arn}/{project_prefix}slim-ci/*"
+        archives = f"{bucket_arn}/{project_prefix}slim-ci/*"
         grant(
             self.role,
             [
@@ -65,7 +64,7 @@ class SlimCiRole(Construct):
                     self,
                     encryption_key,
                     service="s3",
-                    resource_arn=artifacts.bucket_arn,
+                    resource_arn=bucket_arn,
                     actions=("kms:GenerateDataKey",),
                 ),
             ],

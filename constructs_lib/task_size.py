@@ -1,8 +1,11 @@
 """How much CPU and memory a Fargate task gets."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from constructs_lib.settings_error import SettingsError, check_one_of
+
+CpuArchitecture = Literal["x86_64", "arm64"]
 
 _GIB = 1024
 

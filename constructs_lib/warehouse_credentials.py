@@ -143,6 +143,10 @@ WarehouseCredentials = GlueConnection | SecretsManagerSecret | SsmParameters | R
 
 def runner_entry(credentials: WarehouseCredentials) -> dict[str, object]:
     """What the runner is told about `credentials`: where to look, never what they are."""
+    return {name: value for name, value in _where_to_look(credentials).items() if value is not None}
+
+
+def _where_to_look(credentials: WarehouseCredentials) -> dict[str, object]:
     match credentials:
         case GlueConnection():
             return {"kind": "glue_connection", "connection_name": credentials.name}
@@ -157,14 +161,10 @@ def runner_entry(credentials: WarehouseCredentials) -> dict[str, object]:
         case SsmParameters():
             return {"kind": "ssm_parameters", "path": credentials.path}
         case RedshiftIam():
-            where: dict[str, object] = (
-                {"cluster_identifier": credentials.cluster_identifier}
-                if credentials.cluster_identifier
-                else {"workgroup_name": credentials.workgroup_name}
-            )
             return {
                 "kind": "redshift_iam",
-                **where,
+                "cluster_identifier": credentials.cluster_identifier,
+                "workgroup_name": credentials.workgroup_name,
                 "host": credentials.host,
                 "port": credentials.port,
                 "database": credentials.database,

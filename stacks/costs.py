@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from croniter import croniter
 
 from constructs_lib.private_network import interface_endpoint_count
-from constructs_lib.run_guard import GUARD_INTERVAL
+from constructs_lib.run_guard import GUARD_INTERVAL_MINUTES
 from constructs_lib.warehouse_credentials import services
 from stacks import prices
 from stacks.settings import DbtProject, Environment, OwnKey, OwnNetwork
@@ -124,7 +124,7 @@ def _of_project(project: DbtProject, minutes_per_run: float) -> Iterator[Cost]:
 
 
 def _guard(environment: Environment) -> Cost:
-    calls_an_hour = len(environment.projects) * 60 / GUARD_INTERVAL.to_minutes()
+    calls_an_hour = len(environment.projects) * 60 / GUARD_INTERVAL_MINUTES
     call = (
         prices.SCHEDULER_INVOCATION + prices.LAMBDA_REQUEST + _GUARD_SECONDS * _GUARD_GIB * prices.LAMBDA_ARM_GIB_SECOND
     )

@@ -4,16 +4,13 @@ import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_kms as kms
-from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_deployment as s3_deployment
-from aws_cdk import aws_sns as sns
-from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from constructs_lib.alert_topic import AlertTopic
 from constructs_lib.artifacts_bucket import ArtifactsBucket
 from constructs_lib.bucket_folder import BucketFolder
+from constructs_lib.cluster import Cluster
 from constructs_lib.encryption import EncryptionKey
 from constructs_lib.image_alerts import ImageAlerts
 from constructs_lib.image_registry import ImageRegistry
@@ -253,10 +250,11 @@ class EnvironmentStack(cdk.Stack):
 
 class SharedResources(Construct):
     """
-    The resources of an environment stack as another stack of the environment sees them.
+    The resources of an environment stack as the environment's other stacks name them; `scope` is in any stack of the environment.
 
     They are read from the environment stack's outputs by name when the other stack is deployed. Exports would tie the two: none
-    of them could be replaced while a project uses it.
+    of them could be replaced while a project uses it. They are names and ARNs where no construct of CDK is needed: a construct
+    would be asked for them through CDK's Node process, by each project.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, settings: Environment) -> None:
@@ -265,26 +263,21 @@ class SharedResources(Construct):
         self._place = place_of(self)
         network = settings.network
 
-        self.artifacts = s3.Bucket.from_bucket_name(self, "Artifacts", self._output(_ARTIFACTS_BUCKET_NAME))
-        self.alert_topic = sns.Topic.from_topic_arn(
-            self, "Alerts", self._place.arn("sns", self._output(_ALERT_TOPIC_NAME))
-        )
+        self.bucket_name = self._output(_ARTIFACTS_BUCKET_NAME)
+        self.bucket_arn = f"arn:{self._place.partition}:s3:::{self.bucket_name}"
+        self.alert_topic_arn = self._place.arn("sns", self._output(_ALERT_TOPIC_NAME))
         self.encryption_key = self._read_encryption_key(settings)
-        self.guard = lambda_.Function.from_function_name(self, "Guard", self._output(_GUARD_FUNCTION_NAME))
-        self.due_runs = self._queue("DueRuns", _DUE_RUNS_QUEUE_NAME)
-        self.dead_letters = self._queue("DeadLetters", _DEAD_LETTERS_QUEUE_NAME)
+        self.guard_arn = self._place.arn("lambda", "function", separator=":", name=self._output(_GUARD_FUNCTION_NAME))
+        self.due_runs_arn = self._place.arn("sqs", self._output(_DUE_RUNS_QUEUE_NAME))
+        self.dead_letters_arn = self._place.arn("sqs", self._output(_DEAD_LETTERS_QUEUE_NAME))
         self.vpc = ec2.Vpc.from_vpc_attributes(
             self,
             "Network",
             vpc_id=network.vpc_id if isinstance(network, ExistingNetwork) else self._output(_VPC_ID),
             availability_zones=list(network.availability_zones),
         )
-        self.cluster = ecs.Cluster.from_cluster_attributes(
-            self,
-            "Cluster",
-            cluster_name=settings.cluster.name if settings.cluster else self._output(_CLUSTER_NAME),
-            vpc=self.vpc,
-        )
+        cluster_name = settings.cluster.name if settings.cluster else self._output(_CLUSTER_NAME)
+        self.cluster = Cluster(cluster_name, self._place.arn("ecs", "cluster", name=cluster_name))
         self.subnet_ids = (
             list(network.private_subnet_ids)
             if isinstance(network, ExistingNetwork)
@@ -300,9 +293,6 @@ class SharedResources(Construct):
                 return kms.Key.from_key_arn(self, "EncryptionKey", arn)
             case None:
                 return None
-
-    def _queue(self, queue_id: str, output_name: str) -> sqs.IQueue:
-        return sqs.Queue.from_queue_arn(self, queue_id, self._place.arn("sqs", self._output(output_name)))
 
     def _output(self, name: str) -> str:
         return cdk.Fn.get_stack_output(self._stack_name, name)

@@ -10,12 +10,12 @@ from aws_cdk import aws_iam as iam
 from cdk_nag import AwsSolutionsChecks, NIST80053R5Checks
 from constructs import Construct
 
-from constructs_lib.findings import acknowledge
+from constructs_lib.findings import acknowledge, tell_checkers
 from constructs_lib.repository import REPOSITORY
 from constructs_lib.role_path import RolePath
 from constructs_lib.settings_error import SettingsError
 from stacks.ci_stack import CiStack
-from stacks.environment_stack import EnvironmentStack
+from stacks.environment_stack import EnvironmentStack, SharedResources
 from stacks.project_stack import ProjectStack
 from stacks.settings import Environment, check_together
 
@@ -30,8 +30,9 @@ class DbtPlatform(cdk.Stage):
     def __init__(self, scope: Construct, *, settings: Environment) -> None:
         super().__init__(scope, settings.name, env=cdk.Environment(account=settings.account, region=settings.region))
         self.environment_stack = EnvironmentStack(self, "Environment", settings=settings)
+        shared = SharedResources(self.environment_stack, "Shared", settings=settings)
         self.project_stacks = {
-            project.name: ProjectStack(self, project.name, settings=settings, project=project)
+            project.name: ProjectStack(self, project.name, settings=settings, project=project, shared=shared)
             for project in settings.projects
         }
         for project_stack in self.project_stacks.values():
@@ -88,6 +89,7 @@ def check_when_synthesized(app: cdk.App) -> None:
 
     That is done by `make check`, for the settings as they are: each synth of a fleet would take half as long again.
     """
+    tell_checkers()
     cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app), NIST80053R5Checks(app))
 
 

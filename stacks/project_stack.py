@@ -4,8 +4,6 @@ from typing import Any
 
 import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
-from aws_cdk import aws_ecr_assets as ecr_assets
-from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_s3_deployment as s3_deployment
 from constructs import Construct
 
@@ -14,7 +12,7 @@ from constructs_lib.bucket_folder import BucketFolder
 from constructs_lib.dbt_graph import dbt_graph
 from constructs_lib.dbt_image import dbt_image
 from constructs_lib.dbt_project_files import DbtProjectFiles
-from constructs_lib.dbt_task import CONTAINER_NAME, LOG_STREAM_PREFIX, STOP_TIMEOUT, DbtTask
+from constructs_lib.dbt_task import CONTAINER_NAME, LOG_STREAM_PREFIX, STOP_TIMEOUT_SECONDS, DbtTask
 from constructs_lib.encryption import use_of_key
 from constructs_lib.grants import Statement, allow
 from constructs_lib.launch_role import LaunchRole
@@ -34,9 +32,7 @@ from stacks.environment_stack import SharedResources
 from stacks.settings import AirflowTarget, DbtProject, Environment, ExistingNetwork
 
 _FORMAT_VERSION = 1
-_IMAGE_PLATFORMS = {"x86_64": ecr_assets.Platform.LINUX_AMD64, "arm64": ecr_assets.Platform.LINUX_ARM64}
 _MOST_ATTEMPTS_WITHOUT_AIRFLOW = 3
-_CPU_ARCHITECTURES = {"x86_64": ecs.CpuArchitecture.X86_64, "arm64": ecs.CpuArchitecture.ARM64}
 
 
 class ProjectStack(cdk.Stack):
@@ -49,21 +45,26 @@ class ProjectStack(cdk.Stack):
         *,
         settings: Environment,
         project: DbtProject,
+        shared: SharedResources,
     ) -> None:
+        synthesizer = cdk.DefaultStackSynthesizer(
+            image_assets_repository_name=names.repository(settings.name, project.name),
+            image_asset_publishing_role_arn=settings.role_arn(names.publishing_role(settings.name)),
+        )
         super().__init__(
             scope,
             construct_id,
             stack_name=names.project_stack(settings.name, project.name),
             description=f"dbt project {project.name} in environment {settings.name}",
             # The CLI pushes this stack's images after the environment stack is deployed, which holds registry and role.
-            synthesizer=cdk.DefaultStackSynthesizer(
-                image_assets_repository_name=names.repository(settings.name, project.name),
-                image_asset_publishing_role_arn=settings.role_arn(names.publishing_role(settings.name)),
-            ),
+            synthesizer=synthesizer,
         )
+        # CDK has bound a copy of it to this stack, which the original shares its list of images with, and which jsii cannot name.
+        synthesizer.bind(self)
+        self._image_synthesizer = synthesizer
         self._settings = settings
         self._project = project
-        self._shared = SharedResources(self, "Shared", settings=settings)
+        self._shared = shared
         self._family = names.task_family(settings.name, project.name)
         self._files = DbtProjectFiles(project.folder)
         # Also where there is no DAG: a project that does not parse must not be deployed.
@@ -96,19 +97,19 @@ class ProjectStack(cdk.Stack):
             family=self._family,
             image=dbt_image(
                 self,
-                "Image",
+                synthesizer=self._image_synthesizer,
                 project=self._files,
                 project_name=project.name,
-                platform=_IMAGE_PLATFORMS[project.cpu_architecture],
+                cpu_architecture=project.cpu_architecture,
                 sends_lineage=project.lineage is not None,
                 requirements=project.locked_requirements,
             ),
             size=project.size,
-            cpu_architecture=_CPU_ARCHITECTURES[project.cpu_architecture],
+            cpu_architecture=project.cpu_architecture,
             deployment=self._runner_deployment(),
             credentials=project.credentials,
             lineage=project.lineage,
-            artifacts=self._shared.artifacts,
+            bucket_arn=self._shared.bucket_arn,
             project_prefix=names.project_prefix(project.name),
             log_retention=self._settings.log_retention,
             log_removal_policy=self._settings.removal_policy,
@@ -122,10 +123,10 @@ class ProjectStack(cdk.Stack):
             "format_version": _FORMAT_VERSION,
             "environment": self._settings.name,
             "project": project.name,
-            "bucket": self._shared.artifacts.bucket_name,
+            "bucket": self._shared.bucket_name,
             "schema": project.schema,
             "credentials": runner_entry(project.credentials),
-            "stop_timeout_seconds": STOP_TIMEOUT.to_seconds(),
+            "stop_timeout_seconds": STOP_TIMEOUT_SECONDS,
             "spec": {
                 "steps": [{"name": step.name, "policy": step.policy} for step in project.steps],
                 "threads": project.threads,
@@ -137,8 +138,8 @@ class ProjectStack(cdk.Stack):
     def _define_placement(self) -> dict[str, Any]:
         """With what, and where, a task of this project is started."""
         return {
-            "cluster_arn": self._shared.cluster.cluster_arn,
-            "task_definition_arn": self.task.task_definition.task_definition_arn,
+            "cluster_arn": self._shared.cluster.arn,
+            "task_definition_arn": self.task.task_definition.ref,
             "container_name": CONTAINER_NAME,
             "subnet_ids": self._shared.subnet_ids,
             "security_group_ids": self._security_group_ids(),
@@ -153,9 +154,9 @@ class ProjectStack(cdk.Stack):
             "Alerts",
             run_name=self._run_name,
             family=self._family,
-            cluster=self._shared.cluster,
-            log_group=self.task.log_group,
-            topic=self._shared.alert_topic,
+            cluster_arn=self._shared.cluster.arn,
+            log_group_name=self.task.log_group_name,
+            topic_arn=self._shared.alert_topic_arn,
             runbook_url=settings.runbook_url,
         )
         alarms = RunAlarms(
@@ -164,9 +165,9 @@ class ProjectStack(cdk.Stack):
             run_name=self._run_name,
             dimensions=dimensions,
             has_schedule=project.schedule is not None,
-            start_within=cdk.Duration.seconds(settings.start_within.total_seconds()),
-            deadline=cdk.Duration.seconds(project.deadline.total_seconds()),
-            topic=self._shared.alert_topic,
+            start_within=settings.start_within,
+            deadline=project.deadline,
+            topic_arn=self._shared.alert_topic_arn,
             runbook_url=settings.runbook_url,
         )
         if project.has_dashboard:
@@ -198,24 +199,24 @@ class ProjectStack(cdk.Stack):
                     "family": self._family,
                     "most_attempts": _MOST_ATTEMPTS_WITHOUT_AIRFLOW,
                 },
-                dead_letters=shared.dead_letters,
+                dead_letters_arn=shared.dead_letters_arn,
                 encryption_key=shared.encryption_key,
             ).function
             cdk.CfnOutput(self, "LauncherFunctionName", value=launcher.function_name)
         ProjectSchedules(
             self,
             "Schedules",
-            guard=shared.guard,
-            due_runs=shared.due_runs,
-            dead_letters=shared.dead_letters,
+            guard_arn=shared.guard_arn,
+            due_runs_arn=shared.due_runs_arn,
+            dead_letters_arn=shared.dead_letters_arn,
             guarded={
                 "environment": settings.name,
                 "project": project.name,
-                "cluster_arn": shared.cluster.cluster_arn,
+                "cluster_arn": shared.cluster.arn,
                 "family": self._family,
                 "container_name": CONTAINER_NAME,
                 "deadline_seconds": int(project.deadline.total_seconds()),
-                "stop_timeout_seconds": STOP_TIMEOUT.to_seconds(),
+                "stop_timeout_seconds": STOP_TIMEOUT_SECONDS,
             },
             expressions=scheduler_expressions(project.schedule) if project.schedule else [],
             time_zone=project.time_zone,
@@ -236,7 +237,7 @@ class ProjectStack(cdk.Stack):
             cluster=self._shared.cluster,
             family=self._family,
             passed_role_arns=self.task.role_arns,
-            artifacts=self._shared.artifacts,
+            bucket_arn=self._shared.bucket_arn,
             project_prefix=names.project_prefix(self._project.name),
             encryption_key=self._shared.encryption_key,
             notifies=self._notifies(),
@@ -246,11 +247,12 @@ class ProjectStack(cdk.Stack):
             slim_ci.let_try(
                 launch_role=launch_role,
                 deployment_file_arn=f"arn:{place_of(self).partition}:s3:::{airflow.dags_bucket}/{folder}/deployment.json",
-                artifacts=self._shared.artifacts,
+                bucket_arn=self._shared.bucket_arn,
                 project_prefix=names.project_prefix(self._project.name),
                 encryption_key=self._shared.encryption_key,
             )
-        deployment = self._dag_deployment(launch_role_arn=launch_role.role_arn)
+        launch_role_arn = launch_role.role_arn
+        deployment = self._dag_deployment(launch_role_arn=launch_role_arn)
         BucketFolder(
             self,
             "AirflowFiles",
@@ -264,7 +266,7 @@ class ProjectStack(cdk.Stack):
             ],
             encryption_key=self._shared.encryption_key,
         )
-        cdk.CfnOutput(self, "LaunchRoleArn", value=launch_role.role_arn)
+        cdk.CfnOutput(self, "LaunchRoleArn", value=launch_role_arn)
 
     def _define_slim_ci_role(self) -> SlimCiRole | None:
         settings, project = self._settings, self._project
@@ -275,7 +277,7 @@ class ProjectStack(cdk.Stack):
         )
 
     def _notifies(self) -> list[Statement]:
-        alert_topic_arn = self._shared.alert_topic.topic_arn
+        alert_topic_arn = self._shared.alert_topic_arn
         named = [recipient.topic_arn for recipient in self._project.notify if isinstance(recipient, SnsTopic)]
         statements = [allow("sns:Publish", *(topic_arn or alert_topic_arn for topic_arn in named))] if named else []
         if None in named:
@@ -298,17 +300,15 @@ class ProjectStack(cdk.Stack):
             "task_definition_family": self._family,
             "assign_public_ip": False,
             "launch_role_arn": launch_role_arn,
-            "log_group_name": self.task.log_group.log_group_name,
+            "log_group_name": self.task.log_group_name,
             "log_stream_prefix": LOG_STREAM_PREFIX,
-            "bucket_name": shared.artifacts.bucket_name,
+            "bucket_name": shared.bucket_name,
             "project_prefix": names.project_prefix(project.name),
             "deadline_seconds": int(project.deadline.total_seconds()),
-            "stop_timeout_seconds": STOP_TIMEOUT.to_seconds(),
+            "stop_timeout_seconds": STOP_TIMEOUT_SECONDS,
             "render": project.render,
             "updates_assets": project.updates_assets,
-            "notify": [
-                dag_entry(recipient, alert_topic_arn=shared.alert_topic.topic_arn) for recipient in project.notify
-            ],
+            "notify": [dag_entry(recipient, alert_topic_arn=shared.alert_topic_arn) for recipient in project.notify],
         }
 
     def _security_group_ids(self) -> list[str]:

@@ -25,11 +25,10 @@ from constructs_lib.pages_access import PagesHosting
 from constructs_lib.pipeline import DEFAULT_STEPS, Step
 from constructs_lib.repository import REPOSITORY
 from constructs_lib.settings_error import SettingsError, check_one_of
-from constructs_lib.task_size import TaskSize
+from constructs_lib.task_size import CpuArchitecture, TaskSize
 from constructs_lib.warehouse_credentials import KEY_ARN, WarehouseCredentials
 from stacks import names
 
-CpuArchitecture = Literal["x86_64", "arm64"]
 Scheduler = Literal["airflow", "eventbridge", "none"]
 Render = Literal["nodes", "run"]
 Capacity = Literal["fargate", "fargate_spot"]
@@ -352,12 +351,17 @@ def _check_schedule(schedule: str | None) -> None:
 
 
 def _check_time_zone(time_zone: str) -> None:
-    known = zoneinfo.available_timezones()
+    known = _time_zones()
     if time_zone not in known:
         raise SettingsError(
             f"time_zone must be a name of the IANA time zone database such as 'Europe/Berlin', got {time_zone!r}"
             + _suggestion(time_zone, known)
         )
+
+
+@functools.cache
+def _time_zones() -> frozenset[str]:
+    return frozenset(zoneinfo.available_timezones())
 
 
 @functools.cache

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import aws_cdk as cdk
 import pytest
-from aws_cdk import aws_ecr_assets as ecr_assets
 
 from constructs_lib.dbt_environment import dbt_python
 from constructs_lib.dbt_graph import dbt_graph
 from constructs_lib.dbt_image import dbt_image
 from constructs_lib.dbt_project_files import DbtProjectFiles
 from constructs_lib.dbt_requirements import DbtRequirements
-from constructs_lib.image_context import image_context
+from constructs_lib.image_context import ImageContext
 from constructs_lib.repository import REPOSITORY
 from constructs_lib.settings_error import SettingsError
+from tests.unit.constructs_lib.image_stack import stack_of_images
 
 _HASH = f"--hash=sha256:{'0' * 64}"
 _LOCKED = f"""
@@ -201,14 +201,13 @@ def test_image_has_the_pinned_packages(tiny_project: Path, tmp_path: Path) -> No
     container = REPOSITORY / "container"
     locked = DbtRequirements(_file(tmp_path, _LOCKED))
     own = (container / "requirements.txt").read_bytes()
-    with (
-        image_context(container_folder=container, project=DbtProjectFiles(tiny_project)) as usual,
-        image_context(container_folder=container, project=DbtProjectFiles(tiny_project), requirements=locked) as pinned,
-    ):
-        contents = [
-            {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-            for folder in (usual, pinned)
-        ]
+    usual, pinned = tmp_path / "usual", tmp_path / "pinned"
+    ImageContext(container_folder=container, project=DbtProjectFiles(tiny_project)).write(usual)
+    ImageContext(container_folder=container, project=DbtProjectFiles(tiny_project), requirements=locked).write(pinned)
+    contents = [
+        {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        for folder in (usual, pinned)
+    ]
 
     changed = {str(path) for path in contents[0] if contents[0][path] != contents[1][path]}
     assert contents[0].keys() == contents[1].keys()
@@ -222,16 +221,17 @@ def test_another_pin_is_another_image(tiny_project: Path, tmp_path: Path) -> Non
     """The tag follows the packages, and with it the task definition, the parse cache and what a run resumes."""
 
     def tag(text: str | None) -> str:
+        stack, synthesizer = stack_of_images(cdk.App())
         image = dbt_image(
-            cdk.Stack(cdk.App(), "Test"),
-            "Image",
+            stack,
+            synthesizer=synthesizer,
             project=DbtProjectFiles(tiny_project),
             project_name="tiny",
-            platform=ecr_assets.Platform.LINUX_AMD64,
+            cpu_architecture="x86_64",
             sends_lineage=False,
             requirements=None if text is None else DbtRequirements(_file(tmp_path, text)),
         )
-        return image.asset_hash
+        return image.tag
 
     assert len({tag(None), tag(_LOCKED), tag(_LOCKED.replace("1.10.23", "1.10.22"))}) == 3
 

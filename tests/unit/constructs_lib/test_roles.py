@@ -4,13 +4,11 @@ from typing import Any
 
 import aws_cdk as cdk
 import pytest
-from aws_cdk import aws_ec2 as ec2
-from aws_cdk import aws_ecr_assets as ecr_assets
-from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_logs as logs
-from aws_cdk import aws_s3 as s3
 from aws_cdk.assertions import Template
 
+from constructs_lib.cluster import Cluster
+from constructs_lib.dbt_image import DbtImage
 from constructs_lib.dbt_task import DbtTask
 from constructs_lib.launch_role import LaunchRole
 from constructs_lib.task_size import TaskSize
@@ -30,32 +28,24 @@ _SECRET = "arn:aws:secretsmanager:eu-central-1:111111111111:secret:warehouse-a1B
 _KEY = "arn:aws:kms:eu-central-1:111111111111:key/01234567-89ab-cdef-0123-456789abcdef"
 
 
-def _task(stack: cdk.Stack, credentials: WarehouseCredentials, image_folder: str) -> DbtTask:
+def _task(stack: cdk.Stack, credentials: WarehouseCredentials) -> DbtTask:
     return DbtTask(
         stack,
         "Task",
         family="dev-dbt-shop",
-        image=ecr_assets.DockerImageAsset(stack, "Image", directory=image_folder),
+        image=DbtImage(uri="registry.test/dev/dbt/shop:1", tag="1", repository_name="dev/dbt/shop"),
         size=TaskSize(cpu_units=256, memory_mib=512),
-        cpu_architecture=ecs.CpuArchitecture.ARM64,
+        cpu_architecture="arm64",
         deployment={"project": "shop"},
         credentials=credentials,
         lineage=None,
-        artifacts=s3.Bucket.from_bucket_name(stack, "Artifacts", "artifacts"),
+        bucket_arn=_BUCKET,
         project_prefix="shop/",
         log_retention=logs.RetentionDays.ONE_WEEK,
         log_removal_policy=cdk.RemovalPolicy.DESTROY,
         keeps_replaced_revisions=False,
         encryption_key=None,
     )
-
-
-@pytest.fixture
-def image_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A folder that an image could be built from."""
-    folder = tmp_path_factory.mktemp("image")
-    (folder / "Dockerfile").write_text("FROM scratch\n")
-    return str(folder)
 
 
 def _permissions(template: Template, role_id: str) -> set[tuple[str, str]]:
@@ -169,27 +159,27 @@ _ARTIFACTS = {
     ids=lambda value: type(value).__name__,
 )
 def test_task_role_reads_its_own_credentials_and_its_own_prefix(
-    stack: cdk.Stack, image_folder: str, credentials: WarehouseCredentials, expected: set[tuple[str, str]]
+    stack: cdk.Stack, credentials: WarehouseCredentials, expected: set[tuple[str, str]]
 ) -> None:
     """Dbt's role reaches one project's credentials and records; it can start nothing and delete nothing."""
-    _task(stack, credentials, image_folder)
+    _task(stack, credentials)
     template = Template.from_stack(stack)
 
     assert _permissions(template, _role_id(template, "TaskRole")) == expected | _ARTIFACTS
 
 
-def test_listing_is_limited_to_the_projects_prefix(stack: cdk.Stack, image_folder: str) -> None:
+def test_listing_is_limited_to_the_projects_prefix(stack: cdk.Stack) -> None:
     """ListBucket is a right on the whole bucket, so its condition names the prefix."""
-    _task(stack, GlueConnection("warehouse"), image_folder)
+    _task(stack, GlueConnection("warehouse"))
 
     assert _statement(Template.from_stack(stack), "s3:ListBucket")["Condition"] == {
         "StringLike": {"s3:prefix": "shop/*"}
     }
 
 
-def test_execution_role_pulls_and_logs_only(stack: cdk.Stack, image_folder: str) -> None:
+def test_execution_role_pulls_and_logs_only(stack: cdk.Stack) -> None:
     """The ECS agent reads no credentials of the warehouse."""
-    _task(stack, GlueConnection("warehouse"), image_folder)
+    _task(stack, GlueConnection("warehouse"))
     template = Template.from_stack(stack)
 
     permissions = _permissions(template, _role_id(template, "ExecutionRole"))
@@ -204,9 +194,9 @@ def test_execution_role_pulls_and_logs_only(stack: cdk.Stack, image_folder: str)
     assert {action for action, resource in permissions if resource == "*"} == {"ecr:GetAuthorizationToken"}
 
 
-def test_ecs_assumes_the_roles_for_tasks_of_this_account_only(stack: cdk.Stack, image_folder: str) -> None:
+def test_ecs_assumes_the_roles_for_tasks_of_this_account_only(stack: cdk.Stack) -> None:
     """Another account's task cannot make ECS use our roles."""
-    _task(stack, GlueConnection("warehouse"), image_folder)
+    _task(stack, GlueConnection("warehouse"))
 
     Template.from_stack(stack).all_resources_properties(
         "AWS::IAM::Role",
@@ -228,9 +218,9 @@ def test_ecs_assumes_the_roles_for_tasks_of_this_account_only(stack: cdk.Stack, 
     )
 
 
-def test_container_has_a_read_only_root_and_one_writable_mount(stack: cdk.Stack, image_folder: str) -> None:
+def test_container_has_a_read_only_root_and_one_writable_mount(stack: cdk.Stack) -> None:
     """What a run writes to disk goes to /scratch; a stop gives it the two minutes that Fargate grants at most."""
-    _task(stack, GlueConnection("warehouse"), image_folder)
+    _task(stack, GlueConnection("warehouse"))
 
     (task,) = Template.from_stack(stack).find_resources("AWS::ECS::TaskDefinition").values()
     (container,) = task["Properties"]["ContainerDefinitions"]
@@ -242,18 +232,17 @@ def test_container_has_a_read_only_root_and_one_writable_mount(stack: cdk.Stack,
 
 
 @pytest.fixture
-def launch_template(stack: cdk.Stack, image_folder: str) -> Template:
+def launch_template(stack: cdk.Stack) -> Template:
     """A task and the role that starts it."""
-    task = _task(stack, SecretsManagerSecret(secret_arn=_SECRET), image_folder)
-    vpc = ec2.Vpc.from_vpc_attributes(stack, "Vpc", vpc_id="vpc-1", availability_zones=["eu-central-1a"])
+    task = _task(stack, SecretsManagerSecret(secret_arn=_SECRET))
     LaunchRole(
         stack,
         "LaunchRole",
         assumed_by_role_arns=[_AIRFLOW, _ANALYST],
-        cluster=ecs.Cluster.from_cluster_attributes(stack, "Cluster", cluster_name="shared", vpc=vpc),
-        family=task.task_definition.family,
+        cluster=Cluster("shared", _CLUSTER),
+        family="dev-dbt-shop",
         passed_role_arns=task.role_arns,
-        artifacts=s3.Bucket.from_bucket_name(stack, "Records", "artifacts"),
+        bucket_arn=_BUCKET,
         project_prefix="shop/",
         encryption_key=None,
         notifies=[],
