@@ -166,7 +166,7 @@ def test_rejects_a_github_environment_that_is_not_one(name: str) -> None:
 
 
 @pytest.mark.parametrize("places", [{}, {"environment": "live", "branch": "main"}])
-def test_rejects_github_without_one_place(places: dict[str, str]) -> None:
+def test_rejects_github_without_one_place(places: dict[str, Any]) -> None:
     """A token names an environment or a branch, never both; without either, pull requests could deploy."""
     with pytest.raises(SettingsError, match="GitHub takes either environment or branch, got"):
         GitHub(repository="owner/dbt", **places)
