@@ -89,6 +89,7 @@ screenshots: setup pages-screenshots ## Take the pictures in docs/ anew, in a re
 .PHONY: pages-screenshots
 pages-screenshots: setup ## Take the pictures of the pages in docs/ anew
 	@$(BIN)/python -m local_cloud venv screenshots
+	@$(BIN)/python -m local_cloud browser
 	@PICTURES=docs $(PAGES_PYTEST) tests/pages/test_pictures.py
 
 .PHONY: demo-stop
@@ -153,6 +154,7 @@ PAGES_PYTEST := .local-cloud/venvs/screenshots/bin/python -m pytest -q -c /dev/n
 .PHONY: test-pages
 test-pages: setup pages/node_modules/.installed ## Report, project page and portal in a real browser (chromium)
 	@$(BIN)/python -m local_cloud venv screenshots
+	@$(BIN)/python -m local_cloud browser
 	@$(PAGES_PYTEST) tests/pages
 
 .PHONY: test-local-cloud
@@ -172,6 +174,7 @@ test-airflow: setup ## The DAG on a real Airflow 3 and a real Airflow 2, with a 
 .PHONY: test-e2e
 test-e2e: setup ## The main job over the real chain, on this machine
 	@$(BIN)/python -m local_cloud prepare
+	@$(BIN)/python -m local_cloud browser
 	@$(BIN)/python -m pytest tests/e2e
 
 .PHONY: test-faults

@@ -11,6 +11,7 @@ from pathlib import Path
 from benchmarks.cloud import FOLDER
 from benchmarks.generated_project import generate_project
 from benchmarks.measure import Result, compare
+from local_cloud.browser import ensure_browser
 from local_cloud.cdk_cli import REPOSITORY_ROOT
 from local_cloud.cloud import DEFAULT_FOLDER
 from local_cloud.progress import Steps
@@ -55,7 +56,8 @@ def measure(*, repeat: int, steps: Steps) -> Iterator[Result]:
         _run([sys.executable, "-m", "tests.pages.report_of", folder / "project/target/manifest.json", report])
     sizes = [[path.stat().st_size / _MIB] for path in (report, docs)]
     yield compare(names()[0], "MiB", ours=sizes[0], other=sizes[1], other_name=_DBT_DOCS)
-    with steps.step(f"pages: open both, {repeat} times"):
+    with steps.step(f"pages: open both, {repeat} times") as step:
+        ensure_browser(step.say)
         requirements = REPOSITORY_ROOT / "local_cloud/screenshots-requirements.txt"
         python = install_venv(DEFAULT_FOLDER / "venvs/screenshots", requirements)
         opened = json.loads(

@@ -1,4 +1,4 @@
-"""`python -m local_cloud demo|prepare|stop|clean`: what the Makefile calls."""
+"""`python -m local_cloud demo|prepare|venv|browser|stop|clean`: what the Makefile calls."""
 
 import argparse
 import signal
@@ -8,6 +8,7 @@ from types import FrameType
 
 from local_cloud.airflow import AirflowApiError, AirflowNotHealthyError
 from local_cloud.base_image import BaseImageError
+from local_cloud.browser import NoBrowserError, ensure_browser
 from local_cloud.cdk_cli import CdkError
 from local_cloud.cloud import VENVS, LocalCloud
 from local_cloud.container_engine import ContainerEngineError
@@ -24,6 +25,7 @@ _TOLD_IN_A_LINE = (
     CdkError,
     ContainerEngineError,
     FileNotFoundError,
+    NoBrowserError,
     ProcessDiedError,
     WrongSettingsError,
 )
@@ -40,6 +42,7 @@ def main() -> int:
     commands.add_parser("prepare", help="install what the local cloud is made of")
     venv = commands.add_parser("venv", help="install one of its Python environments")
     venv.add_argument("name", choices=VENVS)
+    commands.add_parser("browser", help="install a browser where there is none")
     commands.add_parser("stop", help="end everything that is running")
     commands.add_parser("clean", help="end everything and delete what was installed")
     arguments = parser.parse_args()
@@ -67,6 +70,9 @@ def _run(arguments: argparse.Namespace) -> int:
                 cloud.prepare()
             case "venv":
                 cloud.install_venv(arguments.name)
+            case "browser":
+                with steps.step("Find a browser") as step:
+                    ensure_browser(step.say)
             case "stop":
                 with steps.step("Stop the local cloud"):
                     cloud.stop()

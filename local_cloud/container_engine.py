@@ -18,6 +18,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from local_cloud import debian_packages
 from local_cloud.processes import Processes
 
 Report = Callable[[str], None]
@@ -508,21 +509,17 @@ def _oci_runtime() -> str | None:
 
 
 def _install_podman(report: Report) -> None:
-    packages = " ".join(PODMAN_PACKAGES)
-    if shutil.which("apt-get") is None:
+    if not debian_packages.may_install():
         raise ContainerEngineError(
             "no Docker daemon answers and podman is not installed: install Docker, or podman with runc and debootstrap"
         )
-    report(f"no Docker here: installing podman with apt-get ({packages})")
-    environment = _with_path({"DEBIAN_FRONTEND": "noninteractive"})
-    install = ["apt-get", "install", "--yes", "--no-install-recommends", *PODMAN_PACKAGES]
-    for command in (["apt-get", "update"], install):
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise ContainerEngineError(
-                f"podman could not be installed; start Docker, or run `apt-get install {packages}` yourself: "
-                f"{done.stderr.strip()[-1000:]}"
-            )
+    report(f"no Docker here: installing podman with apt-get ({' '.join(PODMAN_PACKAGES)})")
+    try:
+        debian_packages.install(PODMAN_PACKAGES)
+    except debian_packages.NotInstalledError as error:
+        raise ContainerEngineError(
+            f"podman could not be installed; start Docker, or install it yourself: {error}"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from types import FrameType
 
+from local_cloud.browser import ensure_browser
 from local_cloud.cdk_cli import REPOSITORY_ROOT
 from local_cloud.cloud import DEFAULT_FOLDER, LocalCloud
 from local_cloud.demo import Choice, start_and_deploy
@@ -25,10 +26,6 @@ def main() -> int:
     """Make `docs/airflow-graph.png` and `docs/airflow-grid.png` anew; nothing is left running."""
     for signal_ in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signal_, _interrupt)
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    if browser is None:
-        sys.stderr.write("error: a browser is needed: apt-get install chromium\n")
-        return 2
     FOLDER.mkdir(parents=True, exist_ok=True)
     # Installed once for demo, tests and pictures.
     for name in ("venvs", "cache"):
@@ -41,6 +38,8 @@ def main() -> int:
         raw_data=REPOSITORY_ROOT / "local_cloud/sources/bookshop.sql",
     )
     with Steps() as steps, LocalCloud(FOLDER, steps=steps) as cloud:
+        with steps.step("Find a browser") as step:
+            browser = ensure_browser(step.say)
         cloud.install_venv("screenshots")
         deployed = start_and_deploy(cloud, steps, choice)
         with steps.step("Airflow runs the DAG; one model fails") as step:

@@ -1,7 +1,6 @@
 """The Redshift stand-in: a PostgreSQL of its own with the wire bridge before it."""
 
 import contextlib
-import functools
 import json
 import os
 import re
@@ -19,6 +18,7 @@ from typing import Any
 import psycopg2
 from psycopg2 import sql
 
+from local_cloud import debian_packages
 from local_cloud.processes import Processes, free_port
 from local_cloud.redshift_stand_in.certificates import make_server_certificate
 
@@ -360,29 +360,17 @@ def _newest_binaries() -> Path | None:
 
 def _install_postgres(report: Callable[[str], None]) -> None:
     wanted = f"PostgreSQL {_OLDEST_SUPPORTED} or newer is needed below {_DEBIAN_BINARIES} for the Redshift stand-in"
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+    if not debian_packages.may_install():
         raise StandInError(f"{wanted}; install it as root: apt-get install postgresql")
     report("installing the Debian package postgresql for the Redshift stand-in")
     if not _CLUSTER_SETTINGS.exists():
         # Without this the package starts a server of its own on port 5432.
         _CLUSTER_SETTINGS.parent.mkdir(parents=True, exist_ok=True)
         _CLUSTER_SETTINGS.write_text("create_main_cluster = false\n")
-    apt_get = functools.partial(
-        subprocess.run,
-        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive", "UCF_FORCE_CONFFOLD": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    apt_get(["apt-get", "update", "--quiet"])
-    done = apt_get(
-        [
-            *("apt-get", "install", "--yes", "--quiet", "--no-install-recommends"),
-            *("-o", "Dpkg::Options::=--force-confold", "postgresql"),
-        ]
-    )
-    if done.returncode != 0:
-        raise StandInError(f"{wanted}; apt-get install postgresql failed:\n{done.stdout}{done.stderr}")
+    try:
+        debian_packages.install(["postgresql"])
+    except debian_packages.NotInstalledError as error:
+        raise StandInError(f"{wanted}; {error}") from error
 
 
 def _awkward_password() -> str:
