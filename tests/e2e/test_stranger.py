@@ -317,10 +317,10 @@ def test_merge_is_built_once(stranger: Stranger) -> None:
 
 
 @pytest.fixture
-def docker_that_cannot_build(tmp_path: Path) -> str:
+def docker_that_cannot_build(story: Story, tmp_path: Path) -> str:
     """The path of a command line that is Docker's otherwise."""
     docker = tmp_path / "docker"
-    docker.write_text(_BUILDS_NOTHING.format(docker=os.environ["CDK_DOCKER"]))
+    docker.write_text(_BUILDS_NOTHING.format(docker=story.cloud.client_environment()["CDK_DOCKER"]))
     docker.chmod(0o755)
     return str(docker)
 
