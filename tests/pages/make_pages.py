@@ -196,7 +196,7 @@ def _write_bucket(bucket: Path) -> None:
         if number == 1:
             continue
         ends = {2: "failed", 3: "interrupted"}.get(number, "success")
-        began = BEGAN - timedelta(days=500 if number == 6 else 0, hours=number % 9)
+        began = BEGAN - timedelta(days=500 if number == 50 else 0, hours=number % 9)
         files, _ = history_files(shop, project=name, runs=runs, seed=number + 1, ends=ends, began=began)
         for key, body in files.items():
             path = bucket / name / key

@@ -118,7 +118,7 @@ def test_the_docs_of_any_run_are_there_until_they_expire(site: str, open_page: O
 
 def test_last_docs_that_have_expired_are_not_linked(site: str, open_page: Open) -> None:
     """Of a project that has not run for longer than its docs are kept."""
-    page = open_page(f"{site}project.html?name=project_006").page
+    page = open_page(f"{site}project.html?name=project_050").page
 
     expect(page.locator(".fact", has_text="dbt docs")).to_contain_text("expired")
 
