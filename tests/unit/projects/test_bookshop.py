@@ -87,29 +87,24 @@ def test_every_deployed_environment_builds_into_its_own_schemas(
     assert _schemas(result) == {"plain": "analytics", "custom": "analytics_finance"}
 
 
-def test_the_sandbox_builds_into_the_schema_of_its_user_only(small_project: Path, tmp_path: Path) -> None:
-    """Custom schemas do not lead out of the sandbox."""
+@pytest.mark.parametrize(
+    ("of_the_target", "built"),
+    [({}, "analytics_sandbox_anna_b2"), ({"schema": "dbt_anna_b2"}, "dbt_anna_b2")],
+    ids=["own schema", "make dbt"],
+)
+def test_the_sandbox_is_one_schema_of_its_user(
+    small_project: Path, tmp_path: Path, of_the_target: dict[str, str], built: str
+) -> None:
+    """Custom schemas do not lead out of it; a target's schema that has the user's name already is taken as it is."""
     result = _parse(
         small_project,
         tmp_path,
         {"DBT_ENVIRONMENT": "sandbox", "DBT_SANDBOX_USER": "anna_b2"},
         target="sandbox",
         targets=("sandbox",),
+        **of_the_target,
     )
-    assert set(_schemas(result).values()) == {"analytics_sandbox_anna_b2"}
-
-
-def test_the_sandbox_of_make_dbt_is_one_schema(small_project: Path, tmp_path: Path) -> None:
-    """A target's schema that has its user's name already is taken as it is."""
-    result = _parse(
-        small_project,
-        tmp_path,
-        {"DBT_ENVIRONMENT": "sandbox", "DBT_SANDBOX_USER": "anna_b2"},
-        target="sandbox",
-        targets=("sandbox",),
-        schema="dbt_anna_b2",
-    )
-    assert set(_schemas(result).values()) == {"dbt_anna_b2"}
+    assert set(_schemas(result).values()) == {built}
 
 
 @pytest.mark.parametrize(
