@@ -158,7 +158,7 @@ test-pages: setup pages/node_modules/.installed ## Report, project page and port
 	@$(PAGES_PYTEST) tests/pages
 
 .PHONY: test-local-cloud
-test-local-cloud: setup ## The emulator and the Redshift stand-in, each alone, and the runner on the stand-in
+test-local-cloud: setup pages/node_modules/.installed $(PAGES_ACCESS)/node_modules/.installed ## The emulator and the Redshift stand-in, each alone, the runner on the stand-in, and the commands that need no account
 	@$(BIN)/python -m local_cloud prepare
 	@$(BIN)/python -m pytest -q tests/local_cloud tests/runner
 
