@@ -77,7 +77,11 @@ def dbt_app(environments: Sequence[Environment]) -> cdk.App:
     """
     check_together(environments)
     # Stack traces name temporary folders of this process: two synths would differ.
-    app = cdk.App(context={**feature_flags(), "aws:cdk:disable-creation-stack-traces": True})
+    app = cdk.App(
+        context={**feature_flags(), "aws:cdk:disable-creation-stack-traces": True},
+        # Usage data for AWS on each property of each construct: a tenth of the time that it takes to synthesize a fleet.
+        post_cli_context={"@aws-cdk/core:enableAdditionalMetadataCollection": False},
+    )
     for settings in environments:
         DbtPlatform(app, settings=settings)
     return app
