@@ -106,10 +106,10 @@ clean: ## Stop the local cloud and delete everything that git ignores
 AIRFLOWS := airflow-3 airflow-2
 
 .PHONY: test
-test: check test-pages test-local-cloud test-faults-short test-airflow test-e2e ## All tests: checks, unit tests, Airflow 3 and 2, and the whole chain on this machine
+test: check unit-slow test-pages test-local-cloud test-faults-short test-airflow test-e2e ## All tests: checks, unit tests, Airflow 3 and 2, and the whole chain on this machine
 
 .PHONY: check
-check: setup lint types unit pages-check ## Lint, types, unit tests, snapshots and pages: a few minutes
+check: setup lint types unit pages-check ## Lint, types, unit tests but for the slow ones, snapshots and pages: a few minutes
 
 .PHONY: lint
 lint: setup lint-pipelines ## Secrets, ruff, hadolint, sqlfluff, dbt-bouncer, yamllint, cfn-lint, Checkov, and the linters of pipelines
@@ -139,8 +139,12 @@ types: setup $(PAGES_ACCESS)/node_modules/.installed ## mypy --strict, and tsc
 	@$(STEP) "tsc of the sign-in" $(PAGES_ACCESS)/node_modules/.bin/tsc --project $(PAGES_ACCESS)
 
 .PHONY: unit
-unit: setup $(PAGES_ACCESS)/node_modules/.installed ## Unit tests, template assertions and snapshots
-	@$(BIN)/python -m pytest -q --numprocesses 2 tests/unit
+unit: setup $(PAGES_ACCESS)/node_modules/.installed ## Unit tests, template assertions and snapshots, but for the slow ones
+	@$(BIN)/python -m pytest -q --numprocesses 2 -m 'not slow' tests/unit
+
+.PHONY: unit-slow
+unit-slow: setup $(PAGES_ACCESS)/node_modules/.installed ## The unit tests that start dbt, the CDK CLI, an account or the pipelines
+	@$(BIN)/python -m pytest -q --numprocesses 2 -m slow tests/unit
 
 .PHONY: pages-check
 pages-check: pages/node_modules/.installed ## The pages that are committed are what their sources build, byte for byte
@@ -224,7 +228,7 @@ deploy: setup ## Deploy one environment: ENV=dev
 	@cdk deploy '$(ENV)/**' --asset-prebuild=false
 
 .PHONY: ci-check
-ci-check: check ## What a pull request must pass: lint, types, unit tests, synth and reviewed snapshots
+ci-check: check unit-slow ## What a pull request must pass: lint, types, unit tests, synth and reviewed snapshots
 
 .PHONY: ci-diff
 ci-diff: setup ## What a pull request changes in the infrastructure, into build/diff.txt: BASE=origin/main

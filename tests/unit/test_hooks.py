@@ -10,6 +10,8 @@ import yaml
 
 from constructs_lib.repository import REPOSITORY
 
+pytestmark = pytest.mark.slow
+
 _CONFIGURATION = REPOSITORY / ".pre-commit-config.yaml"
 # Those that read all dbt projects have tests of their own.
 _OF_PROJECTS = {"sqlfluff", "dbt-projects"}

@@ -13,6 +13,8 @@ from constructs_lib.dbt_project_files import DbtProjectFiles
 from constructs_lib.settings_error import SettingsError
 from tests.unit.conftest import WriteProject
 
+pytestmark = pytest.mark.slow
+
 ReadGraph = Callable[..., dict[str, Any]]
 
 _SHOP = {

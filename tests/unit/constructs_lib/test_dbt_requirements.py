@@ -21,6 +21,8 @@ from constructs_lib.repository import REPOSITORY
 from constructs_lib.settings_error import SettingsError
 from tests.unit.constructs_lib.image_stack import stack_of_images
 
+pytestmark = pytest.mark.slow
+
 _HASH = f"--hash=sha256:{'0' * 64}"
 _LOCKED = f"""
 # what `make pin` writes

@@ -78,7 +78,7 @@ def test_rejects_credentials_that_cannot_be_read(make: Callable[[], WarehouseCre
         (GlueConnection("warehouse"), {"kind": "glue_connection", "connection_name": "warehouse"}),
         (
             SecretsManagerSecret(secret_arn=_SECRET, host="db.example.com"),
-            {"kind": "secret", "secret_arn": _SECRET, "host": "db.example.com", "port": None, "database": None},
+            {"kind": "secret", "secret_arn": _SECRET, "host": "db.example.com"},
         ),
         (SsmParameters(path="/dbt/shop/"), {"kind": "ssm_parameters", "path": "/dbt/shop/"}),
         (
@@ -89,7 +89,6 @@ def test_rejects_credentials_that_cannot_be_read(make: Callable[[], WarehouseCre
                 "host": "h",
                 "port": 5439,
                 "database": "d",
-                "user": None,
             },
         ),
         (
@@ -105,7 +104,6 @@ def test_rejects_credentials_that_cannot_be_read(make: Callable[[], WarehouseCre
                 "host": "h",
                 "port": 5439,
                 "database": "d",
-                "user": None,
             },
         ),
     ],

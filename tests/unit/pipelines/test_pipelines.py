@@ -10,6 +10,8 @@ import yaml
 from constructs_lib.repository import REPOSITORY
 from tests.unit.pipelines.runners import GITLAB_FILE, WORKFLOWS, Runners, used_actions, workflow
 
+pytestmark = pytest.mark.slow
+
 _MAIN = {"ref": "refs/heads/main"}
 _NO_TOKEN = "| token: none"
 

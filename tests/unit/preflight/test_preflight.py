@@ -24,6 +24,8 @@ from stacks.settings import (
     OwnNetwork,
 )
 
+pytestmark = pytest.mark.slow
+
 # moto's.
 ACCOUNT = "123456789012"
 REGION = "eu-central-1"

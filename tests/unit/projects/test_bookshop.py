@@ -12,6 +12,8 @@ from dbt.cli.main import dbtRunner, dbtRunnerResult
 from dbt.contracts.graph.manifest import Manifest
 from dbt.contracts.graph.nodes import GenericTestNode, SingularTestNode
 
+pytestmark = pytest.mark.slow
+
 PROJECT = Path(__file__).parents[3] / "projects" / "bookshop"
 SCHEMA = "analytics"
 

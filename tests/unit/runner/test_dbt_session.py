@@ -19,6 +19,8 @@ from runner.profile import BUILD_WAREHOUSE, PASSWORD_VARIABLE, profile_environme
 from runner.run_spec import RunSpec, StepName, run_spec_from
 from tests.unit.runner.support import REPOSITORY, make_project
 
+pytestmark = pytest.mark.slow
+
 TEST_TOTAL = "test.shop.total_is_positive"
 UNIT_TEST = "unit_test.shop.orders.orders_keep_amounts"
 

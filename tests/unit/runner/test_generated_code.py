@@ -11,6 +11,8 @@ import pytest
 
 from tests.unit.runner.support import REPOSITORY
 
+pytestmark = pytest.mark.slow
+
 _GENERATE = """
 import sys
 from pathlib import Path

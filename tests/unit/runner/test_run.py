@@ -17,6 +17,8 @@ from runner.settings import settings_from
 from runner.store import Store
 from tests.unit.runner.support import BUCKET, events_of, validated_record, validator
 
+pytestmark = pytest.mark.slow
+
 CANARY = "canary'\"&$ü-of-the-warehouse"
 
 

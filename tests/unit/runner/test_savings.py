@@ -17,6 +17,8 @@ from runner import dbt_session, savings
 from runner.known_code import OtherCodeError, require_known
 from tests.unit.runner.support import REPOSITORY
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def loaded() -> None:

@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import aws_cdk as cdk
+import pytest
 from aws_cdk.assertions import Template
 
 from benchmarks.synth import stacks
 from stacks.platform import DbtPlatform, dbt_app
 from stacks.settings import AirflowTarget, ExistingNetwork
 from tests.unit.stacks.settings_of_a_stranger import NETWORK, environment, project
+
+pytestmark = pytest.mark.slow
 
 _PHYSICAL_NAMES = {
     "AWS::CloudWatch::Dashboard": "DashboardName",

@@ -13,6 +13,8 @@ from constructs_lib.settings_error import SettingsError
 from stacks.platform import dbt_app, synthesize
 from tests.unit.stacks.settings_of_a_stranger import environment, project
 
+pytestmark = pytest.mark.slow
+
 
 def test_environments_are_stages_with_a_stack_for_each_project(tiny_project: Path) -> None:
     """`cdk deploy 'try/**'` deploys one environment, `cdk deploy try/other` one project after what it needs."""

@@ -10,6 +10,8 @@ import pytest
 
 from constructs_lib.repository import REPOSITORY
 
+pytestmark = pytest.mark.slow
+
 _ENVIRONMENTS = {"x", "x-1", "a1234567890123456789z", "no-airflow", "cn"}
 
 

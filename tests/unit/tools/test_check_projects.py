@@ -12,6 +12,8 @@ from constructs_lib.dbt_project_files import DbtProjectFiles
 from constructs_lib.repository import REPOSITORY
 from tools.check_projects import check, projects
 
+pytestmark = pytest.mark.slow
+
 _FILES = {
     "dbt_project.yml": "name: tiny\nprofile: tiny\n",
     "models/staging/stg_orders.sql": "select 1 as order_id from {{ source('shop', 'orders') }}\n",

@@ -7,6 +7,8 @@ import pytest
 
 from tools.lint_sql import lint
 
+pytestmark = pytest.mark.slow
+
 # What only dbt itself can render: a relation that is looked up, an incremental model, a macro of the project, a contract of names.
 _MODEL = """{{ config(materialized='incremental') }}
 SELECT {{ answer() }} as the_answer

@@ -12,6 +12,8 @@ from tests.unit.stacks.settings_of_a_stranger import environment
 from tools import check_projects, lint_sql
 from tools.new_project import main, new_project, settings_line
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -14,6 +14,8 @@ from tests.unit.stacks.settings_of_a_stranger import project
 from tools import my_credentials, sandbox
 from tools.deployed import AnalystError, Chosen
 
+pytestmark = pytest.mark.slow
+
 WAREHOUSE = Warehouse(host="warehouse.invalid", port=5439, database="warehouse", user="ana", password='a"b\\c')
 
 
