@@ -112,17 +112,20 @@ test: check unit-slow test-pages test-local-cloud test-faults-short test-airflow
 check: setup lint types unit pages-check ## Lint, types, unit tests but for the slow ones, snapshots and pages: a few minutes
 
 .PHONY: lint
-lint: setup lint-pipelines ## Secrets, ruff, hadolint, sqlfluff, dbt-bouncer, yamllint, cfn-lint, Checkov, and the linters of pipelines
-	@$(STEP) "No secrets" bash -c 'git ls-files -z --cached --others --exclude-standard | while IFS= read -r -d "" file; do test ! -e "$$file" || printf "%s\0" "$$file"; done | xargs -0 $(BIN)/kingfisher scan --no-validate --git-history none --no-update-check --redact --quiet'
+lint: setup lint-pipelines lint-projects ## Secrets, ruff, hadolint, sqlfluff, dbt-bouncer, yamllint, cfn-lint, Checkov, and the linters of pipelines
 	@$(STEP) "ruff" $(BIN)/ruff check .
 	@$(STEP) "ruff format" $(BIN)/ruff format --check .
 	@$(STEP) "hadolint" $(BIN)/hadolint container/Dockerfile
-	@$(STEP) "sqlfluff, with dbt's templater" $(BIN)/python -m tools.lint_sql lint
-	@$(STEP) "dbt projects: descriptions, keys, names, sources" $(BIN)/python -m tools.check_projects
-	@$(STEP) "yamllint" $(BIN)/yamllint --strict .
 	@$(STEP) "cfn-lint" $(BIN)/cfn-lint tests/snapshots/*.template.json
 	@$(BIN)/python -m local_cloud venv checkov
 	@$(STEP) "Checkov" .local-cloud/venvs/checkov/bin/checkov --skip-download --quiet --compact --framework cloudformation --directory tests/snapshots
+
+.PHONY: lint-projects
+lint-projects: setup ## Secrets, and what is said of dbt projects by sqlfluff, dbt-bouncer and yamllint
+	@$(STEP) "No secrets" bash -c 'git ls-files -z --cached --others --exclude-standard | while IFS= read -r -d "" file; do test ! -e "$$file" || printf "%s\0" "$$file"; done | xargs -0 $(BIN)/kingfisher scan --no-validate --git-history none --no-update-check --redact --quiet'
+	@$(STEP) "sqlfluff, with dbt's templater" $(BIN)/python -m tools.lint_sql lint
+	@$(STEP) "dbt projects: descriptions, keys, names, sources" $(BIN)/python -m tools.check_projects
+	@$(STEP) "yamllint" $(BIN)/yamllint --strict .
 
 .PHONY: lint-pipelines
 lint-pipelines: setup ## actionlint with shellcheck, zizmor, and the schemas of GitHub's and GitLab's files
@@ -228,7 +231,13 @@ deploy: setup ## Deploy one environment: ENV=dev
 	@cdk deploy '$(ENV)/**' --asset-prebuild=false
 
 .PHONY: ci-check
-ci-check: check unit-slow ## What a pull request must pass: lint, types, unit tests, synth and reviewed snapshots
+ci-check: setup ## What a pull request must pass: lint, types, unit tests, reviewed snapshots; with BASE=commit, what dbt projects can break if nothing else differs from it
+	@if $(BIN)/python -m tools.changed_files "$(BASE)"; then $(MAKE) --no-print-directory check-projects; \
+	  else $(MAKE) --no-print-directory check unit-slow; fi
+
+.PHONY: check-projects
+check-projects: setup lint-projects ## What a change of dbt projects alone can break: secrets, SQL, properties, their own tests, snapshots
+	@$(BIN)/python -m pytest -q --numprocesses 2 tests/unit/projects tests/unit/stacks/test_snapshots.py
 
 .PHONY: ci-diff
 ci-diff: setup ## What a pull request changes in the infrastructure, into build/diff.txt: BASE=origin/main

@@ -9,14 +9,11 @@ from pathlib import Path
 from constructs_lib.repository import REPOSITORY
 from stacks import names
 from stacks.settings import DbtProject, Environment
+from tools.changed_files import GitError, changed_files
 from tools.pipeline_token import PipelineRole, TokenError, credentials
 
 _NOTHING_DONE = 3
 """As docs/analyst.md numbers it."""
-
-
-class GitError(Exception):
-    """What a pull request changes cannot be told; the message has git's words."""
 
 
 def main(arguments: Sequence[str], environments: Sequence[Environment]) -> int:
@@ -50,9 +47,11 @@ def try_changed(environments: Sequence[Environment], number: int, *, base: str, 
     comment.write_text("", encoding="utf-8")
     said: list[str] = []
     codes = [0]
-    for environment, project in _tried(environments):
+    tried = list(_tried(environments))
+    changed = [REPOSITORY / file for file in changed_files(base, REPOSITORY)] if tried else []
+    for environment, project in tried:
         folder = project.folder
-        if not folder.is_relative_to(REPOSITORY) or not _differs(base, folder):
+        if not any(file.is_relative_to(folder) for file in changed):
             continue
         if not _is_there(base, folder):
             said.append(
@@ -98,20 +97,12 @@ def _slim_ci(command: str, environment: Environment, project: DbtProject, number
         ).returncode
 
 
-def _differs(base: str, folder: Path) -> bool:
-    """Whether the commits since the common ancestor with `base` change anything below `folder`."""
-    done = _git("diff", "--quiet", f"{base}...HEAD", "--", str(folder))
-    if done.returncode not in {0, 1}:
-        raise GitError(f"git diff with {base!r} failed: {done.stderr.strip()}")
-    return done.returncode == 1
-
-
 def _is_there(base: str, folder: Path) -> bool:
-    return _git("cat-file", "-e", f"{base}:{folder.relative_to(REPOSITORY).as_posix()}").returncode == 0
-
-
-def _git(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(["git", *arguments], cwd=REPOSITORY, check=False, capture_output=True, text=True)
+    name = f"{base}:{folder.relative_to(REPOSITORY).as_posix()}"
+    return (
+        subprocess.run(["git", "cat-file", "-e", name], cwd=REPOSITORY, check=False, capture_output=True).returncode
+        == 0
+    )
 
 
 if __name__ == "__main__":

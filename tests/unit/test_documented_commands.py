@@ -81,7 +81,19 @@ def test_the_commands_of_every_page_are_found() -> None:
 
 _RUNNERS = frozenset({"make", "_make", "start", "start_make"})
 """The functions with which tests run `make TARGET`, the target being written out."""
-_PART_OF_THE_TESTS = frozenset({"test", "check", "ci-check", "lint", "unit-slow", "test-pages", "test-local-cloud"})
+_PART_OF_THE_TESTS = frozenset(
+    {
+        "test",
+        "check",
+        "ci-check",
+        "lint",
+        "lint-projects",
+        "check-projects",
+        "unit-slow",
+        "test-pages",
+        "test-local-cloud",
+    }
+)
 """`make test` is what runs the tests and, by what it needs, the others; a run within a run would not end."""
 _OTHERWISE: Mapping[str, str] = {
     "lock": "asks the package index for all that is newest, for minutes; make pin does the same with one file",

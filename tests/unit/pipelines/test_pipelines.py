@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 _MAIN = {"ref": "refs/heads/main"}
 _NO_TOKEN = "| token: none"
 
-# GitHub's command line: `gh api PATH --jq FILTER`, which knows the artifacts of ARTIFACTS.
+# GitHub's command line: `gh api PATH --jq FILTER`, which knows the artifacts of ARTIFACTS, and of what commit a run has succeeded.
 _GH = f"""#!{sys.executable}
 import jq, json, os, sys
 
@@ -24,7 +24,7 @@ with open(os.environ["CALLS"], "a") as calls:
     print("gh", path, file=calls)
 name = path.partition("?name=")[2]
 found = [artifact for artifact in {{artifacts}} if artifact["name"] == name]
-print(*jq.compile(program).input_value({{{{"artifacts": found}}}}).all())
+print(*jq.compile(program).input_value({{{{"artifacts": found, "workflow_runs": [{{{{"head_sha": "passed"}}}}]}}}}).all())
 """
 
 
@@ -67,13 +67,19 @@ _MERGE_REQUEST = {
 
 
 def test_github_merge_is_built_once_and_deployed_everywhere_from_that(runners: Runners) -> None:
-    """Checks and build side by side, then dev, then live, each deploying the one artifact of this run."""
+    """Checks since what has passed them and build side by side, then dev, then live, each deploying the one artifact of this run."""
     ran = runners.github("push", _MAIN)
 
     assert ran.succeeded, ran.output
-    first, rest = ran.calls[:4], ran.calls[4:]
+    first, rest = ran.calls[:5], ran.calls[5:]
     assert sorted(first) == sorted(
-        ["checkout ", "checkout ", f"ci-check | has:  {_NO_TOKEN}", f"ci-build | has:  {_NO_TOKEN}"]
+        [
+            "checkout ",
+            "checkout ",
+            "gh repos/owner/dbt/actions/workflows/deploy.yml/runs?branch=main&status=success&per_page=1",
+            f"ci-check BASE=passed | has:  {_NO_TOKEN}",
+            f"ci-build | has:  {_NO_TOKEN}",
+        ]
     )
     assert rest == [
         line
@@ -110,7 +116,7 @@ def test_github_pull_request_is_checked_and_says_what_it_changes(runners: Runner
     assert ran.succeeded, ran.output
     assert sorted(call for call in ran.calls if call != "checkout ") == sorted(
         [
-            f"ci-check | has:  {_NO_TOKEN}",
+            f"ci-check BASE={'b' * 40} | has:  {_NO_TOKEN}",
             f"ci-diff BASE={'b' * 40} | has:  {_NO_TOKEN}",
             f"ci-try BASE={'b' * 40} PR=7 | has:  {_NO_TOKEN}",
             f"checkout {'b' * 40}",
@@ -189,7 +195,10 @@ def test_gitlab_merge_is_built_once_and_deployed_to_dev(runners: Runners) -> Non
     ran = runners.gitlab(AWS_ID_TOKEN="of-the-job")
 
     assert ran.succeeded, ran.output
-    assert sorted(ran.calls[:2]) == ["ci-build | has:  | token: of-the-job", "ci-check | has:  | token: of-the-job"]
+    assert sorted(ran.calls[:2]) == [
+        "ci-build | has:  | token: of-the-job",
+        "ci-check BASE= | has:  | token: of-the-job",
+    ]
     assert ran.calls[2:] == ["ci-deploy ENV=dev | has: the artifact | token: of-the-job"]
 
     approved = runners.gitlab("live", AWS_ID_TOKEN="of-the-job")
@@ -211,7 +220,7 @@ def test_gitlab_merge_request_is_checked_tried_and_says_what_it_changes(runners:
 
     assert ran.succeeded, ran.output
     assert sorted(ran.calls) == [
-        f"ci-check | has:  {_NO_TOKEN}",
+        f"ci-check BASE={'b' * 40} | has:  {_NO_TOKEN}",
         f"ci-comment | has: the difference {_NO_TOKEN}",
         f"ci-diff BASE={'b' * 40} | has:  {_NO_TOKEN}",
         f"ci-try BASE={'b' * 40} PR=7 | has:  {_NO_TOKEN}",
