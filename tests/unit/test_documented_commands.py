@@ -87,7 +87,6 @@ _PART_OF_THE_TESTS = frozenset(
         "check",
         "ci-check",
         "lint",
-        "lint-projects",
         "check-projects",
         "unit-slow",
         "test-pages",
