@@ -16,7 +16,7 @@ from benchmarks.airflow_processes import cpu_seconds
 from benchmarks.generated_project import generate_project
 from benchmarks.patience import patiently
 from local_cloud.airflow import AirflowNotHealthyError
-from local_cloud.cloud import DEFAULT_FOLDER, LocalCloud
+from local_cloud.cloud import DEFAULT_FOLDER, LocalCloud, share_installed
 from local_cloud.demo import Choice, DeployedProject, start_and_deploy
 from local_cloud.local_settings import read_local_settings
 from local_cloud.progress import Step, Steps
@@ -155,12 +155,7 @@ class AirflowCloud(LocalCloud):
         return FOLDER / "venvs/airflow-cosmos/bin/python"
 
     def _start_all(self) -> None:
-        FOLDER.mkdir(parents=True, exist_ok=True)
-        # Installed once for demo, tests and benchmarks.
-        for name in ("venvs", "cache"):
-            (DEFAULT_FOLDER / name).mkdir(parents=True, exist_ok=True)
-            if not (FOLDER / name).exists():
-                (FOLDER / name).symlink_to(DEFAULT_FOLDER / name)
+        share_installed(FOLDER)
         _write_project(self._project, self._models)
         choice = Choice(
             settings=read_local_settings(self._project),

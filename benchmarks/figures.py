@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from benchmarks import airflow, airflow_parallel, pages, synth
+from benchmarks import airflow, airflow_parallel, pages, push_to_deployed, synth
 from benchmarks.cloud import FOLDER, BenchCloud
 from benchmarks.images import Project, build_article_image, build_product_image, unpacked_bytes
 from benchmarks.measure import Result, compare
@@ -232,6 +232,13 @@ def _pages() -> Figure:
     return Figure(names=pages.names(), measure=measure)
 
 
+def _push_to_deployed() -> Figure:
+    def measure(bench: Bench) -> Iterator[Result]:
+        yield from push_to_deployed.measure(repeat=bench.repeat, steps=bench.steps)
+
+    return Figure(names=push_to_deployed.names(), measure=measure)
+
+
 FIGURES = (
     _image_sizes(),
     _first_query(),
@@ -243,5 +250,6 @@ FIGURES = (
     *(_airflow(models) for models in airflow.SIZES),
     _airflow_parallel(),
     _synth(),
+    _push_to_deployed(),
     _pages(),
 )

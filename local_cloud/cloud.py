@@ -195,6 +195,15 @@ class LocalCloud:
         shutil.rmtree(self.folder / "tmp", ignore_errors=True)
 
 
+def share_installed(folder: Path) -> None:
+    """Let a local cloud in `folder` use what the one in `DEFAULT_FOLDER` has installed and downloaded."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("venvs", "cache"):
+        (DEFAULT_FOLDER / name).mkdir(parents=True, exist_ok=True)
+        if not (folder / name).exists():
+            (folder / name).symlink_to(DEFAULT_FOLDER / name)
+
+
 def _ignore(_: str) -> None:
     """Say nothing: the step's own line is enough."""
 

@@ -10,7 +10,7 @@ from types import FrameType
 
 from local_cloud.browser import ensure_browser
 from local_cloud.cdk_cli import REPOSITORY_ROOT
-from local_cloud.cloud import DEFAULT_FOLDER, LocalCloud
+from local_cloud.cloud import DEFAULT_FOLDER, LocalCloud, share_installed
 from local_cloud.demo import Choice, start_and_deploy
 from local_cloud.local_settings import read_local_settings
 from local_cloud.progress import Steps
@@ -26,11 +26,7 @@ def main() -> int:
     """Make `docs/airflow-graph.png` and `docs/airflow-grid.png` anew; nothing is left running."""
     for signal_ in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signal_, _interrupt)
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    # Installed once for demo, tests and pictures.
-    for name in ("venvs", "cache"):
-        if not (FOLDER / name).exists():
-            (FOLDER / name).symlink_to(DEFAULT_FOLDER / name)
+    share_installed(FOLDER)
     project = _project_with_a_broken_model()
     choice = Choice(
         settings=read_local_settings(project),

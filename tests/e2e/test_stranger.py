@@ -10,7 +10,6 @@ import base64
 import json
 import os
 import re
-import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 import pytest
 
 from local_cloud.cdk_cli import REPOSITORY_ROOT
+from local_cloud.fork import Fork
 from tests.e2e.analyst import Analyst, ended, start_make
 from tests.e2e.auditor import Auditor, answer
 from tests.e2e.conftest import Story
@@ -61,15 +61,9 @@ class Stranger:
     def __init__(self, story: Story, analyst: Analyst, folder: Path) -> None:
         self.story = story
         self.analyst = analyst
+        self.fork = Fork(folder)
         self.folder = folder
         self.account = story.choice.settings.account
-        subprocess.run(["git", "clone", "--quiet", REPOSITORY_ROOT, folder], check=True)
-        # What `make setup` installs is the same here, and younger than what it is made of.
-        for name in (".venv", "node_modules"):
-            (folder / name).symlink_to(REPOSITORY_ROOT / name)
-        for name in ("requirements.txt", "package.json", "package-lock.json"):
-            os.utime(folder / name, (0, 0))
-        (folder / ".git/info/exclude").write_text(".venv\nnode_modules\n", encoding="utf-8")
         # The person at `make deploy` agrees to what the CDK asks.
         self._answers = Path(story.cloud.client_environment()["HOME"]) / ".cdk.json"
         self._answers.write_text(json.dumps({"requireApproval": "never"}), encoding="utf-8")
@@ -91,22 +85,6 @@ class Stranger:
         """Run the project there to a green end, with an analyst's login."""
         code, output = self.make("run", self.analyst.environment, ENV=environment, PROJECT=_PROJECT)
         assert code == 0, output
-
-    def git(self, *arguments: str) -> str:
-        """What git says."""
-        named = ["-c", "user.name=a stranger", "-c", "user.email=stranger@example.com"]
-        done = subprocess.run(["git", *named, *arguments], cwd=self.folder, check=True, capture_output=True, text=True)
-        return done.stdout.strip()
-
-    def edit(self, name: str, change: Callable[[str], str]) -> None:
-        """Change a file, and commit it."""
-        file = self.folder / name
-        before = file.read_text(encoding="utf-8")
-        after = change(before)
-        assert after != before
-        file.write_text(after, encoding="utf-8")
-        self.git("add", ".")
-        self.git("commit", "--quiet", "--message", f"Change {file.name}")
 
     def image(self, environment: str) -> str:
         """The digest of the image that the environment's task definition names."""
@@ -163,7 +141,7 @@ def test_new_project_is_built_on_this_machine_without_an_account(stranger: Stran
         project=line.replace(f'schema="{_PROJECT}"', f'schema=f"{_PROJECT}_{{name}}"'),
         provider_arn=f"arn:aws:iam::{stranger.account}:oidc-provider/{_HOST}",
     )
-    stranger.edit(
+    stranger.fork.edit(
         "stacks/environments.py",
         lambda text: "import dataclasses\n" + re.sub(r"^ENVIRONMENTS = .*$", "", text, flags=re.MULTILINE) + settings,
     )
@@ -187,8 +165,8 @@ def test_person_deploys_once_and_dev_runs(stranger: Stranger) -> None:
 
 def test_pull_request_that_breaks_a_model_is_told_which_and_why(stranger: Stranger) -> None:
     """In the database's words, before the merge, in schemas of its own; by the pull request's own token."""
-    stranger.git("checkout", "--quiet", "-b", "holidays")
-    stranger.edit(
+    stranger.fork.git("checkout", "--quiet", "-b", "holidays")
+    stranger.fork.edit(
         f"projects/{_PROJECT}/{_MODEL}", lambda text: text.replace("1 as day_kind_id", "no_such_column as day_kind_id")
     )
     code, output = stranger.make("ci-try", stranger.pipeline(_PULL_REQUEST), BASE="main", PR=7)
@@ -203,9 +181,9 @@ def test_pull_request_that_breaks_a_model_is_told_which_and_why(stranger: Strang
 
 def test_pull_request_that_is_fixed_is_green(stranger: Stranger) -> None:
     """The next push is tried anew, beside the deployed schema, whose table stays as it was."""
-    stranger.git("reset", "--quiet", "--hard", "main")
-    stranger.edit(f"projects/{_PROJECT}/{_MODEL}", lambda text: text.rstrip() + _HOLIDAYS)
-    stranger.edit(
+    stranger.fork.git("reset", "--quiet", "--hard", "main")
+    stranger.fork.edit(f"projects/{_PROJECT}/{_MODEL}", lambda text: text.rstrip() + _HOLIDAYS)
+    stranger.fork.edit(
         f"projects/{_PROJECT}/models/marts/_marts.yml", lambda text: text.replace("weekend]", "weekend, holiday]")
     )
     code, output = stranger.make("ci-try", stranger.pipeline(_PULL_REQUEST), BASE="main", PR=7)
@@ -299,13 +277,13 @@ def test_no_other_token_is_a_pull_requests(stranger: Stranger, subject: str) -> 
 
 def test_merge_is_built_once(stranger: Stranger) -> None:
     """One artifact with one image for both environments, and what that is made of: dbt in its locked version, the distribution's Python."""
-    stranger.git("checkout", "--quiet", "main")
-    stranger.git("merge", "--quiet", "--no-edit", "holidays")
+    stranger.fork.git("checkout", "--quiet", "main")
+    stranger.fork.git("merge", "--quiet", "--no-edit", "holidays")
     code, output = stranger.make("ci-build")
     assert code == 0, output
     artifact = stranger.folder / "build/artifact"
     assert len(list((artifact / "images").glob("*.tar"))) == 1
-    assert json.loads((artifact / "artifact.json").read_text())["commit"] == stranger.git("rev-parse", "HEAD")
+    assert json.loads((artifact / "artifact.json").read_text())["commit"] == stranger.fork.git("rev-parse", "HEAD")
     (bill,) = (artifact / "sbom").glob("*.cdx.json")
     purls = [component["purl"] for component in json.loads(bill.read_text())["components"]]
     (locked,) = re.findall(
