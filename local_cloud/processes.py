@@ -27,13 +27,19 @@ def free_port() -> int:
 
 def _start_ticks(pid: int) -> str | None:
     """When the process started, in clock ticks since boot (proc(5), field 22); None if there is no such process."""
+    fields = _status(pid)
+    return None if fields is None else fields[19]
+
+
+def _status(pid: int) -> list[str] | None:
+    """The fields of proc(5) from the third on; None if there is no such process, or only what is left of it."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return None
     # The second field is the command in parentheses and may itself hold spaces and parentheses.
     fields = stat.rpartition(")")[2].split()
-    return None if fields[0] == "Z" else fields[19]
+    return None if fields[0] == "Z" else fields
 
 
 class Processes:
@@ -110,6 +116,7 @@ class Processes:
                 _reap(pid)
                 time.sleep(0.02)
             _signal_group(pid, signal.SIGKILL)
+            _kill_rest_of_session(pid)
             _reap(pid)
         self._record_file(name).unlink(missing_ok=True)
 
@@ -140,6 +147,15 @@ def _signal_group(pid: int, signal_: signal.Signals) -> None:
     # The group outlives its leader while a child of it runs.
     with contextlib.suppress(ProcessLookupError):
         os.killpg(pid, signal_)
+
+
+def _kill_rest_of_session(leader: int) -> None:
+    # Some children make a group of their own, as the DAG processor of Airflow 2 does, and outlive a scheduler that is killed.
+    for folder in Path("/proc").glob("[0-9]*"):
+        fields = _status(int(folder.name))
+        if fields is not None and fields[3] == str(leader):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(folder.name), signal.SIGKILL)
 
 
 def _reap(pid: int) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -14,7 +15,10 @@ SLEEPER = [sys.executable, "-c", "import time; time.sleep(600)"]
 PARENT = [
     sys.executable,
     "-c",
-    "import subprocess, sys, time; print(subprocess.Popen(['sleep', '600']).pid, flush=True); time.sleep(600)",
+    (
+        "import subprocess, sys, time; own = {'process_group': 0} if sys.argv[1:] else {}; "
+        "print(subprocess.Popen(['sleep', '600'], **own).pid, flush=True); time.sleep(600)"
+    ),
 ]
 LISTENER = "import socket, sys, time; s = socket.create_server(('127.0.0.1', int(sys.argv[1]))); time.sleep(600)"
 
@@ -33,14 +37,18 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def test_stop_ends_the_children_too(processes: Processes, tmp_path: Path) -> None:
+@pytest.mark.parametrize("arguments", [[], ["in a group of its own"]], ids=["same group", "own group"])
+@pytest.mark.parametrize("first_signal", [signal.SIGTERM, signal.SIGKILL])
+def test_stop_ends_the_children_too(
+    processes: Processes, tmp_path: Path, arguments: list[str], first_signal: signal.Signals
+) -> None:
     """A child that a stopped process leaves behind is ended with it."""
     log = tmp_path / "log"
-    parent = processes.start("parent", PARENT, environment=os.environ, log_file=log)
+    parent = processes.start("parent", [*PARENT, *arguments], environment=os.environ, log_file=log)
     while not log.read_text().strip():
         time.sleep(0.01)
     child = int(log.read_text())
-    processes.stop("parent")
+    processes.stop("parent", first_signal=first_signal)
     deadline = time.monotonic() + 5
     while is_alive(child) and time.monotonic() < deadline:
         time.sleep(0.01)
