@@ -1,4 +1,4 @@
-"""What the commits since another one change, and whether that is dbt projects alone: `make ci-check BASE=…`."""
+"""What differs from another commit, and whether that is dbt projects alone: `make ci-check BASE=…`."""
 
 import subprocess
 import sys
@@ -15,10 +15,15 @@ class GitError(Exception):
     """What is changed cannot be told; the message has git's words."""
 
 
-def changed_files(base: str, repository: Path) -> list[PurePosixPath]:
-    """The files, as paths below `repository`, that the commits since the common ancestor with `base` change; raises GitError."""
+def changed_files(base: str, repository: Path, *, since_common_ancestor: bool) -> list[PurePosixPath]:
+    """
+    The files, as paths below `repository`, that differ from those of commit `base`, or of its common ancestor with HEAD.
+
+    Raises GitError.
+    """
+    dots = "..." if since_common_ancestor else ".."
     done = subprocess.run(
-        ["git", "diff", "--name-only", "-z", "--no-renames", f"{base}...HEAD", "--"],
+        ["git", "diff", "--name-only", "-z", "--no-renames", f"{base}{dots}HEAD", "--"],
         cwd=repository,
         check=False,
         capture_output=True,
@@ -30,22 +35,23 @@ def changed_files(base: str, repository: Path) -> list[PurePosixPath]:
 
 
 def main(arguments: Sequence[str], *, repository: Path = REPOSITORY) -> int:
-    """Returns 0 if the commits since the one that is named change dbt projects alone, else 1, and says why."""
+    """Returns 0 if nothing but dbt projects differs from the commit that is named, else 1, and says why."""
     (base,) = arguments
     if not base:
         print("everything is checked: no BASE says what has passed all checks before")
         return 1
     try:
-        changed = changed_files(base, repository)
+        # Of the very files that have passed all checks: an ancestor, on a branch that was written anew, may not have.
+        changed = changed_files(base, repository, since_common_ancestor=False)
     except GitError as error:
         print(f"everything is checked: {error}")
         return 1
     others = [str(file) for file in changed if not file.is_relative_to(PROJECTS)]
     if others:
         more = f" and {len(others) - _SHOWN_AT_MOST} more" if len(others) > _SHOWN_AT_MOST else ""
-        print(f"everything is checked: {', '.join(others[:_SHOWN_AT_MOST])}{more} changed since {base}")
+        print(f"everything is checked: {', '.join(others[:_SHOWN_AT_MOST])}{more} differs from {base}")
         return 1
-    print(f"the dbt projects alone are checked: nothing else changed since {base}")
+    print(f"the dbt projects alone are checked: nothing else differs from {base}")
     return 0
 
 

@@ -48,7 +48,9 @@ def try_changed(environments: Sequence[Environment], number: int, *, base: str, 
     said: list[str] = []
     codes = [0]
     tried = list(_tried(environments))
-    changed = [REPOSITORY / file for file in changed_files(base, REPOSITORY)] if tried else []
+    changed = (
+        [REPOSITORY / file for file in changed_files(base, REPOSITORY, since_common_ancestor=True)] if tried else []
+    )
     for environment, project in tried:
         folder = project.folder
         if not any(file.is_relative_to(folder) for file in changed):

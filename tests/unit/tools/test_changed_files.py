@@ -38,14 +38,11 @@ def repository(tmp_path: Path) -> Repository:
 
 
 def test_change_of_a_model_is_one_of_projects_alone(repository: Repository, capsys: pytest.CaptureFixture[str]) -> None:
-    """Also if another commit has come to the base meanwhile."""
+    """Then the tests of the platform are left out."""
     repository.commit({"projects/shop/models/m.sql": "select 2"})
-    repository.git("checkout", "--quiet", "main")
-    repository.commit({"app.py": "changed meanwhile"})
-    repository.git("checkout", "--quiet", "change")
 
     assert main(["main"], repository=repository.folder) == 0
-    assert capsys.readouterr().out == "the dbt projects alone are checked: nothing else changed since main\n"
+    assert capsys.readouterr().out == "the dbt projects alone are checked: nothing else differs from main\n"
 
 
 @pytest.mark.parametrize("file", ["app.py", "projects.py", "é\n.py", "projects_of_others/m.sql"])
@@ -54,7 +51,17 @@ def test_change_of_anything_else_is_not(repository: Repository, file: str, capsy
     repository.commit({"projects/shop/models/m.sql": "select 2", file: "changed"})
 
     assert main(["main"], repository=repository.folder) == 1
-    assert capsys.readouterr().out == f"everything is checked: {file} changed since main\n"
+    assert capsys.readouterr().out == f"everything is checked: {file} differs from main\n"
+
+
+def test_what_a_branch_that_was_written_anew_lacks_differs(repository: Repository) -> None:
+    """It has passed no check, although its own commits change a model alone."""
+    repository.commit({"projects/shop/models/m.sql": "select 2"})
+    repository.git("checkout", "--quiet", "main")
+    repository.commit({"app.py": "mended, and checked"})
+    repository.git("checkout", "--quiet", "change")
+
+    assert main(["main"], repository=repository.folder) == 1
 
 
 def test_file_that_moves_into_a_project_is_gone_elsewhere(repository: Repository) -> None:
