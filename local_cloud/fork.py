@@ -2,27 +2,36 @@
 
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from local_cloud.cdk_cli import REPOSITORY_ROOT
 
 _INSTALLED = (".venv", "node_modules")
-_INSTALLED_FROM = ("requirements.txt", "package.json", "package-lock.json")
+_LOCKS = ("requirements.txt", "package.json", "package-lock.json")
 
 
 class Fork:
-    """The clone in `folder`; what is committed here is in it, and its `make setup` finds everything done."""
+    """
+    The clone in `folder`; what is committed here is in it, and its `make setup` finds everything done.
 
-    def __init__(self, folder: Path) -> None:
+    `installed`: further folders of what is installed here and is the same there.
+    """
+
+    def __init__(self, folder: Path, installed: Sequence[str] = ()) -> None:
         self.folder = folder
         subprocess.run(["git", "clone", "--quiet", REPOSITORY_ROOT, folder], check=True)
-        for name in _INSTALLED:
+        names = (*_INSTALLED, *installed)
+        for name in names:
             (folder / name).symlink_to(REPOSITORY_ROOT / name)
-        # What make takes for older than what was installed of it.
-        for name in _INSTALLED_FROM:
-            os.utime(folder / name, (0, 0))
-        (folder / ".git/info/exclude").write_text("\n".join([*_INSTALLED, ""]), encoding="utf-8")
+            self.age_locks_beside(name)
+        (folder / ".git/info/exclude").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+
+    def age_locks_beside(self, name: str) -> None:
+        """Let make take what is installed in a folder for younger than what it was installed of."""
+        for lock in _LOCKS:
+            if (file := (self.folder / name).parent / lock).is_file():
+                os.utime(file, (0, 0))
 
     def git(self, *arguments: str) -> str:
         """What git says."""

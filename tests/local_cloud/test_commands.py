@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from local_cloud.cdk_cli import REPOSITORY_ROOT
+from local_cloud.fork import Fork
 from tests.e2e.analyst import ended, start_make
 
-_INSTALLED = (".venv", "node_modules", "pages/node_modules")
+_PACKAGES_OF_PAGES = "pages/node_modules"
 _KNOWN = ("dbt-graph", "sqlfluff")
 _COPIED = "functions/pages_access/node_modules"
 _NOT_THE_READERS = ("MAKE", "MFLAGS", "CI", "GITHUB_", "GITLAB_", "AWS_")
-_LOCKS = ("requirements.txt", "package.json", "package-lock.json")
 # One environment is synthesized in a third of the time of all.
 _SIZE = "cpu_units=1024, memory_mib=2048"
 _ONE_ENVIRONMENT = "\nENVIRONMENTS = (LOCAL,)\n"
@@ -38,20 +38,14 @@ class Reader:
             "CDK_VALIDATION": "false",
             "JSII_RUNTIME_PACKAGE_CACHE_ROOT": str(REPOSITORY_ROOT / ".local-cloud/cache/jsii"),
         }
-        self._git("clone", "--quiet", str(REPOSITORY_ROOT), str(folder))
+        self._fork = Fork(folder, installed=[_PACKAGES_OF_PAGES])
         # What is not committed yet is tried, too.
-        changed = self._git("-C", str(REPOSITORY_ROOT), "ls-files", "--modified", "--others", "--exclude-standard")
+        listed = ["git", "ls-files", "--modified", "--others", "--exclude-standard"]
+        changed = subprocess.run(listed, cwd=REPOSITORY_ROOT, check=True, capture_output=True, text=True).stdout
         for name in changed.splitlines():
             if (REPOSITORY_ROOT / name).is_file():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(REPOSITORY_ROOT / name, folder / name)
-        # What `make setup` installs is the same here, and younger than what it is made of.
-        for name in _INSTALLED:
-            (folder / name).symlink_to(REPOSITORY_ROOT / name)
-        for name in (*_INSTALLED, _COPIED):
-            for lock in _LOCKS:
-                if (file := (folder / name).parent / lock).is_file():
-                    os.utime(file, (0, 0))
         # What was parsed and linted is known by its content.
         (folder / ".cache").mkdir()
         for name in _KNOWN:
@@ -59,7 +53,7 @@ class Reader:
             (folder / ".cache" / name).symlink_to(REPOSITORY_ROOT / ".cache" / name)
         # A bundle is made in the folder of its packages, so that a link would lead it out of the clone.
         shutil.copytree(REPOSITORY_ROOT / _COPIED, folder / _COPIED, symlinks=True)
-        (folder / ".git/info/exclude").write_text("".join(f"{name}\n" for name in _INSTALLED), encoding="utf-8")
+        self._fork.age_locks_beside(_COPIED)
         with (folder / "stacks/environments.py").open("a", encoding="utf-8") as settings:
             settings.write(_ONE_ENVIRONMENT)
         for snapshot in (folder / "tests/snapshots").iterdir():
@@ -73,16 +67,12 @@ class Reader:
 
     def commit(self) -> None:
         """Keep what is changed."""
-        self._git("-C", str(self.folder), "add", "--all")
-        named = ["-c", "user.name=a reader", "-c", "user.email=reader@example.com"]
-        self._git("-C", str(self.folder), *named, "commit", "--quiet", "--allow-empty", "--message=As it is")
+        self._fork.git("add", "--all")
+        self._fork.git("commit", "--quiet", "--allow-empty", "--message=As it is")
 
     def changes(self) -> str:
         """What the commands have changed of what is committed, as git says it."""
-        return self._git("-C", str(self.folder), "status", "--porcelain")
-
-    def _git(self, *arguments: str) -> str:
-        return subprocess.run(["git", *arguments], check=True, capture_output=True, text=True).stdout
+        return self._fork.git("status", "--porcelain")
 
 
 @pytest.fixture(scope="module")

@@ -85,9 +85,7 @@ _PART_OF_THE_TESTS = frozenset(
     {
         "test",
         "check",
-        "ci-check",
         "lint",
-        "check-projects",
         "unit-slow",
         "test-pages",
         "test-local-cloud",
@@ -96,6 +94,8 @@ _PART_OF_THE_TESTS = frozenset(
 """`make test` is what runs the tests and, by what it needs, the others; a run within a run would not end."""
 _OTHERWISE: Mapping[str, str] = {
     "lock": "asks the package index for all that is newest, for minutes; make pin does the same with one file",
+    "ci-check": "is make check and make unit-slow, or make check-projects; which, tests/unit/tools/test_changed_files.py tries",
+    "check-projects": "is a part of make lint, make unit and make unit-slow",
     "diff": "is make ci-diff, but for the file that it writes to and the commit",
     "test-faults": "is make test-faults-short, a part of make test, for half an hour",
     "screenshots": "takes pictures of make demo, whose parts tests/e2e runs; what changes is looked at by a person",
