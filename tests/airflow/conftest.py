@@ -26,7 +26,7 @@ from deployed import DEPLOYMENT, graph_node, write_dag_folder  # noqa: E402
 from dbt_on_fargate import aws as dbt_on_fargate_aws  # noqa: E402 -- after the path is set
 from dbt_on_fargate import compat  # noqa: E402
 from dbt_on_fargate.deployment import Deployment  # noqa: E402
-from local_cloud.airflow import LocalAirflow  # noqa: E402
+from local_cloud.airflow import AirflowApiError, LocalAirflow  # noqa: E402
 
 SEED = "seed.bookshop.regions"
 ORDERS = "model.bookshop.stg_orders"
@@ -225,19 +225,31 @@ class Story:
     def updated_assets(self) -> list[str]:
         """The addresses of the assets that the run updated, in order, without what they have in common."""
         name, uri = ("asset", "uri") if compat.IS_AIRFLOW_3 else ("dataset", "dataset_uri")
-        events = self.airflow.request("GET", f"/{name}s/events?source_run_id={self.run_id}&limit=100")
-        return sorted(event[uri].removeprefix("x-dbt-on-fargate://dev/bookshop") for event in events[f"{name}_events"])
+        events = self._data_events(f"/{name}s/events?source_run_id={self.run_id}&limit=100")
+        return sorted(event[uri].removeprefix("x-dbt-on-fargate://dev/bookshop") for event in events)
 
     def started_by_data(self, dag_id: str) -> int:
         """How often data of this run has started a DAG."""
         name = "Asset" if compat.IS_AIRFLOW_3 else "Dataset"
         runs = self.airflow.request("GET", f"/dags/{dag_id}/dagRuns?limit=100")["dag_runs"]
-        pages = [
-            self.airflow.request("GET", f"/dags/{dag_id}/dagRuns/{quote(run['dag_run_id'])}/upstream{name}Events")
-            for run in runs
+        events = [
+            self._data_events(f"/dags/{dag_id}/dagRuns/{quote(run['dag_run_id'])}/upstream{name}Events") for run in runs
         ]
-        events = [page[f"{name.lower()}_events"] for page in pages]
         return sum(any(event["source_run_id"] == self.run_id for event in found) for found in events)
+
+    def _data_events(self, path: str) -> list[dict[str, Any]]:
+        """The asset events (Airflow 2: dataset events) at an address of the API, asked for again while a run that one of them created is queued."""
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                answer = self.airflow.request("GET", path)
+            except AirflowApiError as error:
+                # Airflow 3.3.2 answers 500 for an event whose run has no start date yet: https://github.com/apache/airflow/issues/71360
+                if "answered 500" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+            else:
+                return list(answer["asset_events" if compat.IS_AIRFLOW_3 else "dataset_events"])
 
     def of_variant(self, name: str) -> "Story":
         """A run of another DAG, at the same time."""
