@@ -211,6 +211,13 @@ def _airflow(models: int) -> Figure:
     return Figure(names=airflow.names(models), measure=measure)
 
 
+def _airflow_local(models: int) -> Figure:
+    def measure(bench: Bench) -> Iterator[Result]:
+        yield from airflow.measure_local(models, steps=bench.steps)
+
+    return Figure(names=airflow.local_names(models), measure=measure)
+
+
 def _airflow_parallel() -> Figure:
     def measure(bench: Bench) -> Iterator[Result]:
         yield from airflow_parallel.measure(bench.steps)
@@ -248,6 +255,7 @@ FIGURES = (
     _pipeline("500", "full_speed", FULL_SPEED),
     _peak_memory_2000(),
     *(_airflow(models) for models in airflow.SIZES),
+    *(_airflow_local(models) for models in airflow.SIZES),
     _airflow_parallel(),
     _synth(),
     _push_to_deployed(),

@@ -54,7 +54,7 @@ def _rows(stand_in: RedshiftStandIn, statement: str) -> list[list[object]]:
         return [list(row) for row in cursor.execute(statement).fetchall()]
 
 
-def _wait_until(condition: Callable[[], bool], timeout_seconds: float = 5.0) -> bool:
+def _wait_until(condition: Callable[[], bool], timeout_seconds: float = 20) -> bool:
     deadline = time.monotonic() + timeout_seconds
     while not (met := condition()) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -149,7 +149,7 @@ def test_lists_the_statements_that_are_running(stand_in: RedshiftStandIn) -> Non
     runner.start()
     assert _wait_until(lambda: [query.text for query in stand_in.active_queries()] == ["select pg_sleep(30)"])
     connection.cancel()
-    runner.join(timeout=5)
+    runner.join(timeout=20)
     assert stand_in.active_queries() == []
     connection.close()
 
@@ -170,7 +170,7 @@ def test_a_cancel_request_reaches_the_server(stand_in: RedshiftStandIn) -> None:
     with connection.cursor() as cursor:
         cursor.execute("select 1")
         assert cursor.fetchall() == [(1,)]
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 25
     connection.close()
 
 
@@ -182,8 +182,8 @@ def test_a_query_ends_when_its_client_vanishes(stand_in: RedshiftStandIn) -> Non
     assert _wait_until(lambda: len(stand_in.active_queries()) == 1)
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
-    assert _wait_until(lambda: stand_in.active_queries() == [], timeout_seconds=3)
-    assert _wait_until(lambda: _sessions(stand_in) == [], timeout_seconds=3)
+    assert _wait_until(lambda: stand_in.active_queries() == [])
+    assert _wait_until(lambda: _sessions(stand_in) == [])
 
 
 def _sessions(stand_in: RedshiftStandIn) -> list[tuple[int]]:
@@ -205,7 +205,7 @@ def test_cutting_connections_fails_what_is_running(stand_in: RedshiftStandIn) ->
     runner.start()
     assert _wait_until(lambda: len(stand_in.active_queries()) == 1)
     assert stand_in.cut_connections() == 1
-    runner.join(timeout=5)
+    runner.join(timeout=20)
     assert len(errors) == 1
     assert _rows(stand_in, "select 1") == [[1]]
 

@@ -11,6 +11,9 @@ from pathlib import Path
 
 from tests.unit.runner.support import REPOSITORY
 
+# ECS kills after so long.
+STOP_TIMEOUT_SECONDS = 10
+
 BEGINNING = """
 import json, socket, sys, threading, time
 from runner import log
@@ -18,7 +21,7 @@ from runner.endings import Endings, leave
 from runner.outcome import ExitCode
 
 log.configure(sys.stderr)
-endings = Endings(deadline_seconds={deadline}, stop_timeout_seconds=10)
+endings = Endings(deadline_seconds={deadline}, stop_timeout_seconds={stop_timeout})
 endings.watch()
 
 def say(**words):
@@ -31,7 +34,7 @@ endings.conclude = lambda reason, seconds: say(concluded=reason, seconds=seconds
 
 def start(script: str, *, deadline: float = 60) -> "subprocess.Popen[str]":
     """A process that runs the beginning and then `script`, and has said that it is ready."""
-    text = BEGINNING.format(deadline=deadline) + textwrap.dedent(script)
+    text = BEGINNING.format(deadline=deadline, stop_timeout=STOP_TIMEOUT_SECONDS) + textwrap.dedent(script)
     process = subprocess.Popen(
         [sys.executable, "-c", text],
         env={**os.environ, "PYTHONPATH": str(REPOSITORY / "container")},
@@ -70,7 +73,7 @@ def test_sigterm_interrupts_what_is_running() -> None:
 
     code, said, seconds = end(process)
     assert (code, said) == (2, [{"interrupted": "SIGTERM was received"}])
-    assert seconds < 3
+    assert seconds < STOP_TIMEOUT_SECONDS
 
 
 def test_sigterm_interrupts_a_wait_for_an_answer_of_the_warehouse() -> None:
@@ -156,7 +159,7 @@ def test_concludes_without_dbt_when_it_does_not_come_back() -> None:
     code, said, seconds = end(process)
     order = [name for line in said for name in line if name in {"cancelled", "concluded"}]
     assert (code, order) == (2, ["cancelled", "concluded"])
-    assert seconds < 6
+    assert seconds < STOP_TIMEOUT_SECONDS
 
 
 def test_leaves_when_the_end_of_the_record_hangs() -> None:
@@ -176,7 +179,7 @@ def test_leaves_when_the_end_of_the_record_hangs() -> None:
 
     code, _, seconds = end(process)
     assert code == 2
-    assert seconds < 7
+    assert seconds < STOP_TIMEOUT_SECONDS
 
 
 def test_leaves_when_dbt_hangs_and_the_conclusion_too() -> None:
@@ -198,7 +201,7 @@ def test_leaves_when_dbt_hangs_and_the_conclusion_too() -> None:
 
     code, _, seconds = end(process)
     assert code == 2
-    assert seconds < 7
+    assert seconds < STOP_TIMEOUT_SECONDS
 
 
 def test_a_stop_while_the_record_is_ended_does_not_change_how_the_run_ended() -> None:
