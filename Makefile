@@ -109,7 +109,10 @@ AIRFLOWS := airflow-3 airflow-2
 test: check unit-slow test-pages test-local-cloud test-faults-short test-airflow test-e2e ## All tests: checks, unit tests, Airflow 3 and 2, and the whole chain on this machine
 
 .PHONY: check
-check: setup lint types unit pages-check ## Lint, types, unit tests but for the slow ones, snapshots and pages: a few minutes
+check: setup ## Lint, types, unit tests but for the slow ones, snapshots and pages: a few minutes
+	@# Two side by side, the longest first; the unit tests take two cores by themselves.
+	@$(MAKE) --jobs=2 types lint pages-check
+	@$(MAKE) unit
 
 .PHONY: lint
 lint: setup lint-pipelines lint-projects ## Secrets, ruff, hadolint, sqlfluff, dbt-bouncer, yamllint, cfn-lint, Checkov, and the linters of pipelines
@@ -120,12 +123,24 @@ lint: setup lint-pipelines lint-projects ## Secrets, ruff, hadolint, sqlfluff, d
 	@$(BIN)/python -m local_cloud venv checkov
 	@$(STEP) "Checkov" .local-cloud/venvs/checkov/bin/checkov --skip-download --quiet --compact --framework cloudformation --directory tests/snapshots
 
+# What git has or would take, and is there: git also lists files that were deleted but are not committed so.
+own_files = git ls-files -z --cached --others --exclude-standard $(1) | while IFS= read -r -d "" file; do test ! -e "$$file" || printf "%s\0" "$$file"; done
+
 .PHONY: lint-projects
-lint-projects: setup ## Secrets, and what is said of dbt projects by sqlfluff, dbt-bouncer and yamllint
-	@$(STEP) "No secrets" bash -c 'git ls-files -z --cached --others --exclude-standard | while IFS= read -r -d "" file; do test ! -e "$$file" || printf "%s\0" "$$file"; done | xargs -0 $(BIN)/kingfisher scan --no-validate --git-history none --no-update-check --redact --quiet'
+lint-projects: lint-sql lint-properties lint-secrets ## Secrets, and what is said of dbt projects by sqlfluff, dbt-bouncer and yamllint
+
+.PHONY: lint-sql
+lint-sql: setup
 	@$(STEP) "sqlfluff, with dbt's templater" $(BIN)/python -m tools.lint_sql lint
+
+.PHONY: lint-properties
+lint-properties: setup
 	@$(STEP) "dbt projects: descriptions, keys, names, sources" $(BIN)/python -m tools.check_projects
-	@$(STEP) "yamllint" $(BIN)/yamllint --strict .
+	@$(STEP) "yamllint" bash -c '$(call own_files,"*.yml" "*.yaml") | xargs -0 $(BIN)/yamllint --strict'
+
+.PHONY: lint-secrets
+lint-secrets: setup
+	@$(STEP) "No secrets" bash -c '$(call own_files) | xargs -0 $(BIN)/kingfisher scan --no-validate --git-history none --no-update-check --redact --quiet'
 
 .PHONY: lint-pipelines
 lint-pipelines: setup ## actionlint with shellcheck, zizmor, and the schemas of GitHub's and GitLab's files
@@ -236,8 +251,13 @@ ci-check: setup ## What a pull request must pass: lint, types, unit tests, revie
 	  else $(MAKE) --no-print-directory check unit-slow; fi
 
 .PHONY: check-projects
-check-projects: setup lint-projects ## What a change of dbt projects alone can break: secrets, SQL, properties, their own tests, snapshots
-	@$(BIN)/python -m pytest -q --numprocesses 2 tests/unit/projects tests/unit/stacks/test_snapshots.py
+check-projects: setup ## What a change of dbt projects alone can break: secrets, SQL, properties, their own tests, snapshots
+	@$(MAKE) --jobs=2 lint-projects unit-projects
+
+.PHONY: unit-projects
+unit-projects: setup
+	@$(STEP) "Tests of the dbt projects" $(BIN)/python -m pytest -q tests/unit/projects
+	@$(STEP) "Templates are the reviewed ones" $(BIN)/python -m pytest -q tests/unit/stacks/test_snapshots.py
 
 .PHONY: ci-diff
 ci-diff: setup ## What a pull request changes in the infrastructure, into build/diff.txt: BASE=origin/main

@@ -4,6 +4,7 @@ import ast
 import json
 import re
 import tarfile
+import tomllib
 from collections import Counter
 from importlib.resources import files
 from pathlib import Path
@@ -84,3 +85,21 @@ def test_makefile_has_each_target_once() -> None:
     targets = re.findall(r"^([a-z0-9-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
 
     assert [target for target, count in Counter(targets).items() if count > 1] == []
+
+
+def test_mypy_reads_every_module_of_aws_that_is_used() -> None:
+    """Those that pyproject.toml does not name are Any to mypy, and mistakes in calls to them would pass."""
+    settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["mypy"]
+    (read,) = [set(override["module"]) for override in settings["overrides"] if override["follow_imports"] == "normal"]
+    library = Path(str(files("aws_cdk")))
+    used = {
+        f"aws_cdk.{alias.name}"
+        for folder in settings["files"]
+        for source in ([REPOSITORY / folder] if folder.endswith(".py") else (REPOSITORY / folder).rglob("*.py"))
+        for node in ast.walk(ast.parse(source.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module == "aws_cdk"
+        for alias in node.names
+        if (library / alias.name).is_dir()
+    }
+
+    assert used <= read
