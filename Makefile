@@ -106,7 +106,22 @@ clean: ## Stop the local cloud and delete everything that git ignores
 AIRFLOWS := airflow-3 airflow-2
 
 .PHONY: test
-test: check unit-slow test-pages test-local-cloud test-faults-short test-airflow test-e2e ## All tests: checks, unit tests, Airflow 3 and 2, and the whole chain on this machine
+test: check unit-slow ## All tests: checks, unit tests, Airflow 3 and 2, and the whole chain on this machine
+	@# What two lanes need is there before they begin. Both wait much, so side by side they take little more than the longer.
+	@$(BIN)/python -m local_cloud prepare
+	@$(BIN)/python -m local_cloud browser
+	@$(MAKE) --jobs=2 test-lane-whole test-lane-parts
+
+# The tests start make themselves: that one is to know nothing of this one's jobs. Interrupted, a lane tells of its end as well.
+lane = env -u MAKEFLAGS -u MFLAGS $(MAKE) $(2) 2>&1 | (trap "" INT; awk '{ print "$(1) | " $$0; fflush() }')
+
+.PHONY: test-lane-whole
+test-lane-whole:
+	@$(call lane,whole,test-e2e)
+
+.PHONY: test-lane-parts
+test-lane-parts:
+	@$(call lane,parts,test-pages test-local-cloud test-faults-short test-airflow)
 
 .PHONY: check
 check: setup ## Lint, types, unit tests but for the slow ones, snapshots and pages: a few minutes

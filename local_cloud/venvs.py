@@ -1,5 +1,6 @@
 """The Python environments of the local cloud: the emulator and Airflow do not share one with the product."""
 
+import fcntl
 import hashlib
 import subprocess
 import sys
@@ -10,8 +11,15 @@ def install_venv(folder: Path, requirements: Path) -> Path:
     """
     Make `folder` a virtual environment with exactly the locked `requirements` and return its Python.
 
-    Does nothing when that is so already. Raises RuntimeError with the installer's words when it fails.
+    Does nothing when that is so already, and waits while another process does it. Raises RuntimeError with the installer's words when it fails.
     """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _install(folder, requirements)
+
+
+def _install(folder: Path, requirements: Path) -> Path:
     python = folder / "bin/python"
     stamp = folder / ".installed"
     wanted = hashlib.sha256(requirements.read_bytes()).hexdigest()
