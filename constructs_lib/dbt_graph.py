@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,8 @@ from constructs_lib.settings_error import SettingsError
 _FORMAT_VERSION = 1
 _PARSE_TIMEOUT_SECONDS = 600
 _GRAPH_TYPES = frozenset({"model", "seed", "snapshot"})
+_SOURCE = re.compile(r"\bsource\('(.+?)', '(.+?)'\)")
+"""How dbt writes down what a generic test of a source is about."""
 
 
 def dbt_graph(
@@ -157,12 +160,24 @@ def _tests_by_node(
     for unique_id, test in all_tests.items():
         owner = test.get("attached_node")
         if owner not in built and owner not in manifest["sources"]:
-            # A singular test, a unit test or a test of an ephemeral model runs when the last of what it reads is built.
+            # A singular test, a unit test or a test of an ephemeral model runs when the last of what it reads is built; dbt
+            # attaches no test to a source either, and one that reads several sources is that of the one it is written under.
             candidates = [*_real_parents_of_test(test, manifest, built)]
-            owner = max(candidates, key=lambda candidate: (depth(candidate), candidate), default=None)
+            tested = _tested_source(test)
+            owner = max(
+                candidates,
+                key=lambda candidate: (depth(candidate), tested is not None and candidate.endswith(tested), candidate),
+                default=None,
+            )
         if owner is not None:
             tests.setdefault(owner, []).append(unique_id)
     return tests
+
+
+def _tested_source(test: Mapping[str, Any]) -> str | None:
+    """The end of the unique id of the source that a generic test is written under."""
+    named = _SOURCE.search(str((test.get("test_metadata") or {}).get("kwargs", {}).get("model")))
+    return f".{named[1]}.{named[2]}" if named else None
 
 
 def _real_parents_of_test(test: Mapping[str, Any], manifest: Mapping[str, Any], built: Mapping[str, Any]) -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from runner.profile import PROFILE_NAME
 from runner.run_spec import RunSpec, StepName
 
 _LOG = logging.getLogger("runner")
+_SOURCE = re.compile(r"\bsource\('(.+?)', '(.+?)'\)")
+"""How dbt writes down what a generic test of a source is about."""
 _COMMANDS = {
     StepName.SOURCE_FRESHNESS: ("source", "freshness"),
     StepName.SEED: ("seed",),
@@ -417,7 +420,7 @@ def _planned_nodes(manifest: DbtObject, asked: set[str]) -> list[PlannedNode]:
             unique_id=unique_id,
             resource_type=str(node.resource_type),
             name=node.name if node.resource_type != "source" else f"{node.source_name}.{node.name}",
-            attached_node=_attached_node(node),
+            attached_node=attached_node(node),
         )
         for unique_id, node in nodes
         if _is_executed(node)
@@ -441,13 +444,23 @@ def _node(manifest: DbtObject, unique_id: str) -> DbtObject:
     raise RunnerError(f"dbt selected {unique_id!r}, which is not in its manifest")
 
 
-def _attached_node(node: DbtObject) -> str | None:
+def attached_node(node: DbtObject) -> str | None:
+    """Return the unique id of what a test belongs to, None for what is no test."""
     if node.resource_type == "unit_test":
         return next(iter(node.depends_on.nodes), None)
     if node.resource_type != "test":
         return None
-    attached: str | None = getattr(node, "attached_node", None) or next(iter(node.depends_on.nodes), None)
-    return attached
+    attached: str | None = getattr(node, "attached_node", None)
+    return attached or _tested_source(node) or next(iter(node.depends_on.nodes), None)
+
+
+def _tested_source(node: DbtObject) -> str | None:
+    """Return the source that a generic test is written under: dbt attaches it to none, and it may read others, too."""
+    metadata = getattr(node, "test_metadata", None)
+    named = _SOURCE.search(str(metadata.kwargs.get("model"))) if metadata else None
+    ending = f".{named[1]}.{named[2]}" if named else None
+    sources = (parent for parent in node.depends_on.nodes if parent.startswith("source."))
+    return next((source for source in sources if ending and source.endswith(ending)), None)
 
 
 def _words(result: DbtObject) -> str:

@@ -9,6 +9,8 @@ from itertools import pairwise
 from runner.nodes import NodeResult
 from runner.outcome import DONE, NodeStatus, Outcome
 
+_LONGEST_NAME = 100
+"""dbt names a generic test after all its arguments, and of thousands of characters nobody would read on to what went wrong."""
 _KIND_OF_ERROR = re.compile(r"[A-Z][a-z]+ Error(?: in .*)?$")
 
 
@@ -29,7 +31,8 @@ def headline(outcome: Outcome, reason: str | None, results: Sequence[NodeResult]
         first = next((result for result in broken if result.step != "source_freshness"), broken[0])
         words = _first_line(first.message)
         others = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
-        return f"{first.resource_type.replace('_', ' ')} {first.name} failed: {words}{others}"
+        name = first.name if len(first.name) <= _LONGEST_NAME else f"{first.name[:_LONGEST_NAME]}…"
+        return f"{first.resource_type.replace('_', ' ')} {name} failed: {words}{others}"
     if outcome is Outcome.INTERRUPTED:
         reached = f"after {done} of {number} nodes" if number else "before its first node"
         return f"the run was stopped {reached}: {reason}"

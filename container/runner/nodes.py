@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -13,6 +14,8 @@ from runner.outcome import DONE, NodeStatus
 from runner.record import AttemptRecord
 
 _TOLD_IN_FULL = frozenset({NodeStatus.ERROR, NodeStatus.FAIL, NodeStatus.WARN})
+_LONGEST_FILE_NAME_BYTES = 240
+"""With its ending it fits file systems, on which copies of the record are read, and with its folders the 1,024 bytes of an S3 key."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -190,7 +193,25 @@ class NodeLedger:
 
 def compiled_path(step: str, unique_id: str) -> str:
     """Return where the SQL of a failed node is kept, relative to the attempt's folder."""
-    return f"compiled/{step}/{unique_id}.sql"
+    return f"compiled/{step}/{file_name(unique_id)}.sql"
+
+
+def sample_path(step: str, unique_id: str) -> str:
+    """Return where rows of a failed test are kept, relative to the attempt's folder."""
+    return f"failed_rows/{step}/{file_name(unique_id)}.json"
+
+
+def file_name(unique_id: str) -> str:
+    """
+    Return the unique id, or of a long one its beginning and a hash of it.
+
+    dbt puts all arguments of a generic test into its unique id; some are thousands of characters long.
+    """
+    encoded = unique_id.encode(errors="replace")
+    if len(encoded) <= _LONGEST_FILE_NAME_BYTES:
+        return unique_id
+    ending = f"-{hashlib.sha256(encoded).hexdigest()[:16]}"
+    return encoded[: _LONGEST_FILE_NAME_BYTES - len(ending)].decode(errors="ignore") + ending
 
 
 _FROM_GOOD_TO_BAD = (

@@ -27,7 +27,7 @@ from runner.history import History, Past, run_entry
 from runner.lineage import Lineage
 from runner.log import SCRUBBER
 from runner.metrics import metric_lines, write_metrics
-from runner.nodes import NodeLedger, compiled_path
+from runner.nodes import NodeLedger, compiled_path, sample_path
 from runner.outcome import ExitCode, Outcome, RunnerError, SettingsError
 from runner.page_data import graph_of, page_data
 from runner.parse_cache import ParseCache
@@ -482,6 +482,6 @@ def _sql_uploads(ledger: NodeLedger, folder: str) -> list[Upload]:
 
 def _sample_uploads(samples: Mapping[tuple[str, str], Mapping[str, Any]], folder: str) -> list[Upload]:
     return [
-        Upload(key=f"{folder}failed_rows/{step}/{unique_id}.json", source=json.dumps(found).encode())
+        Upload(key=f"{folder}{sample_path(step, unique_id)}", source=json.dumps(found).encode())
         for (step, unique_id), found in samples.items()
     ]

@@ -8,11 +8,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from runner.headline import headline
 from runner.history import Past
 from runner.nodes import NodeResult
 from runner.outcome import NodeStatus, Outcome
+from runner.page_data import graph_of
 from runner.report import report_page
 from runner.run_spec import StepName
+from tests.pages import real_project
 from tests.pages.runs import BEGAN, Shop, data_of, ending, failing, history_files, iso, start_of, steps_of
 
 REPOSITORY = Path(__file__).parents[2]
@@ -102,6 +105,7 @@ def _reports() -> Mapping[str, Mapping[str, Any]]:
         ),
         "hostile": _hostile(),
         "large": _large(5000),
+        "real": _real(),
     }
 
 
@@ -180,6 +184,20 @@ def _large(nodes: int) -> dict[str, Any]:
         endings=steps_of(Outcome.FAILED, "1 error"),
         graph=shop.graph,
         seconds=1900.0,
+    )
+
+
+def _real() -> dict[str, Any]:
+    manifest = real_project.manifest()
+    results = real_project.results(manifest)
+    return data_of(
+        "failed",
+        headline(Outcome.FAILED, None, results, "pudl"),
+        results,
+        reason="step build: 2 fail",
+        endings=steps_of(Outcome.FAILED, "2 fail"),
+        graph=graph_of(manifest),
+        seconds=241.0,
     )
 
 

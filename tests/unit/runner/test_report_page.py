@@ -195,6 +195,12 @@ def test_a_report_of_500_models_is_made_of_the_whole_graph() -> None:
             "the project does not parse: Model 'a' depends on a node named 'b'",
         ),
         (Outcome.ERROR, "the task role lacks x", [], "the task role lacks x"),
+        (
+            Outcome.FAILED,
+            "step build: 1 fail",
+            [node("n" * 3000, NodeStatus.FAIL, resource_type="test", message="Got 3 results")],
+            f"test {'n' * 100}… failed: Got 3 results",
+        ),
     ],
 )
 def test_the_headline_says_what_matters_in_one_sentence(
