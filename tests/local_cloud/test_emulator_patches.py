@@ -36,7 +36,9 @@ def deploy(
     if outputs:
         template["Outputs"] = {key: {"Value": value} for key, value in outputs.items()}
     try:
-        cloudformation.create_stack(StackName=name, TemplateBody=json.dumps(template), OnFailure="DO_NOTHING")
+        cloudformation.create_stack(
+            StackName=name, TemplateBody=json.dumps(template), OnFailure="DO_NOTHING", Capabilities=["CAPABILITY_IAM"]
+        )
     except ClientError as error:
         return {"status": error.response["Error"]["Message"]}
     deadline = time.monotonic() + 30
@@ -223,8 +225,13 @@ def test_bucket_deployment_fills_and_prunes(aws: Aws, stock: Aws, unique: str, r
     assert (expected, "CREATE_FAILED") == (deployed(aws), deployed(stock))
 
 
-def test_rejects_a_deployment_that_its_functions_role_may_not_do(aws: Aws, unique: str, role: RoleMaker) -> None:
-    """A bucket deployment does what the policies of its function's role allow and no more."""
+@pytest.mark.parametrize(
+    ("granted", "limit"), [("s3:GetObject", "*"), ("*", "s3:GetObject")], ids=["policy", "boundary"]
+)
+def test_rejects_a_deployment_that_its_functions_role_may_not_do(
+    aws: Aws, unique: str, role: RoleMaker, granted: str, limit: str
+) -> None:
+    """A bucket deployment does what both the policies and the boundary of its function's role allow, and no more."""
     for name in ("from", "to"):
         aws.client("s3").create_bucket(
             Bucket=f"{unique}-{name}", CreateBucketConfiguration={"LocationConstraint": REGION}
@@ -233,9 +240,12 @@ def test_rejects_a_deployment_that_its_functions_role_may_not_do(aws: Aws, uniqu
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("a.json", "{}")
     aws.client("s3").put_object(Bucket=f"{unique}-from", Key="asset.zip", Body=packed.getvalue())
-    reads = {"Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{unique}-from/*"}
+    role_arn = role(aws, {"Action": granted, "Resource": "*"}, trusts="lambda.amazonaws.com")
+    aws.client("iam").put_role_permissions_boundary(
+        RoleName=role_arn.rpartition("/")[2], PermissionsBoundary=policy(aws, unique, {"Action": limit})
+    )
     properties = {
-        "ServiceToken": function(aws, role(aws, reads, trusts="lambda.amazonaws.com")),
+        "ServiceToken": function(aws, role_arn),
         "SourceBucketNames": [f"{unique}-from"],
         "SourceObjectKeys": ["asset.zip"],
         "DestinationBucketName": f"{unique}-to",
@@ -244,6 +254,16 @@ def test_rejects_a_deployment_that_its_functions_role_may_not_do(aws: Aws, uniqu
     answer = deploy(aws, unique, {"D": {"Type": "Custom::CDKBucketDeployment", "Properties": properties}})
 
     assert answer["status"] == "CREATE_FAILED"
+
+
+def policy(where: Aws, name: str, *statements: Mapping[str, object]) -> str:
+    """A managed policy that allows the actions of `statements`, or denies those that say so; returns its ARN."""
+    document = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Resource": "*", **statement} for statement in statements],
+    }
+    made = where.client("iam").create_policy(PolicyName=name, PolicyDocument=json.dumps(document))
+    return str(made["Policy"]["Arn"])
 
 
 def function(where: Aws, role_arn: str) -> str:
@@ -417,6 +437,68 @@ def test_rejects_a_role_that_the_trust_policy_does_not_name(aws: Aws, unique: st
     caller, wanted = role(aws), role(aws)
 
     assert refusal(lambda: aws.assume(caller).assume(wanted)) == "AccessDenied"
+
+
+def limited_role(boundary_arn: str | None) -> dict[str, object]:
+    """A template's role that the account may assume and that may do everything within its boundary."""
+    trust = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "sts:AssumeRole"}
+    everything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+    properties = {
+        "AssumeRolePolicyDocument": {"Version": "2012-10-17", "Statement": [trust]},
+        "Policies": [
+            {"PolicyName": "all", "PolicyDocument": {"Version": "2012-10-17", "Statement": [everything]}},
+        ],
+        **({"PermissionsBoundary": boundary_arn} if boundary_arn else {}),
+    }
+    return {"Type": "AWS::IAM::Role", "Properties": properties}
+
+
+def test_boundary_limits_a_role_of_a_template(aws: Aws, stock: Aws, unique: str) -> None:
+    """What the boundary denies, or does not allow, is refused though the role's policy grants it."""
+
+    def observe(where: Aws) -> dict[str, str]:
+        where.client("s3").create_bucket(Bucket=unique, CreateBucketConfiguration={"LocationConstraint": REGION})
+        denies = policy(where, f"{unique}-1", {"Action": "*"}, {"Effect": "Deny", "Action": "s3:PutObject"})
+        lacks = policy(where, f"{unique}-2", {"Action": "s3:GetObject"})
+        boundaries = {"Denied": denies, "Lacking": lacks, "Free": None}
+        made = deploy(
+            where,
+            unique,
+            {name: limited_role(arn) for name, arn in boundaries.items()},
+            {name: {"Fn::GetAtt": [name, "Arn"]} for name in boundaries},
+        )
+        clients = {name: where.assume(made[name]).client("s3") for name in boundaries}
+        return {
+            name: refusal(functools.partial(s3.put_object, Bucket=unique, Key="k", Body=b""))
+            for name, s3 in clients.items()
+        }
+
+    assert observe(aws) == {"Denied": "AccessDenied", "Lacking": "AccessDenied", "Free": "allowed"}
+    assert observe(stock) == {"Denied": "allowed", "Lacking": "allowed", "Free": "allowed"}
+
+
+def test_update_of_a_template_changes_a_boundary(aws: Aws, unique: str) -> None:
+    """A boundary that a template names later limits the role, and one that it no longer names does not."""
+    aws.client("s3").create_bucket(Bucket=unique, CreateBucketConfiguration={"LocationConstraint": REGION})
+    boundary = policy(aws, unique, {"Action": "s3:GetObject"})
+    arn = deploy(aws, unique, {"R": limited_role(None)}, {"R": {"Fn::GetAtt": ["R", "Arn"]}})["R"]
+    cloudformation = aws.client("cloudformation")
+    answers = []
+    for named in (boundary, None):
+        template = json.dumps({"Resources": {"R": limited_role(named)}})
+        cloudformation.update_stack(StackName=unique, TemplateBody=template, Capabilities=["CAPABILITY_IAM"])
+        cloudformation.get_waiter("stack_update_complete").wait(StackName=unique, WaiterConfig={"Delay": 1})
+        s3 = aws.assume(arn).client("s3")
+        answers.append(refusal(functools.partial(s3.put_object, Bucket=unique, Key="k", Body=b"")))
+
+    assert answers == ["AccessDenied", "allowed"]
+
+
+def test_rejects_a_boundary_that_does_not_exist(aws: Aws, unique: str) -> None:
+    """A role cannot be made within a policy that nobody has made."""
+    answer = deploy(aws, unique, {"R": limited_role(f"arn:aws:iam::{ACCOUNT}:policy/{unique}")})
+
+    assert answer["status"] == "CREATE_FAILED"
 
 
 @pytest.mark.parametrize(

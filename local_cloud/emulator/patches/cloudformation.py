@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from local_cloud.emulator.patches.stock import Json, ecs, provisioners, replace, scheduler, secretsmanager
+from local_cloud.emulator.patches.stock import Json, ecs, iam, provisioners, replace, scheduler, secretsmanager
 
 Created = tuple[str, Json]
 
@@ -18,6 +18,7 @@ def apply() -> None:
     _register_whole_task_definitions()
     _give_networks_their_attributes()
     _keep_whole_schedules()
+    _limit_roles_by_their_boundaries()
 
 
 def _refer_to_secrets_by_arn() -> None:
@@ -124,6 +125,31 @@ def _keep_whole_schedules() -> None:
     handlers = provisioners._RESOURCE_HANDLERS["AWS::Scheduler::Schedule"]
     replace(handlers, "create", "logical_id", "props", "stack_name", by=create)
     replace(handlers, "update", "physical_id", "old_props", "new_props", "stack_name", by=update)
+
+
+def _limit_roles_by_their_boundaries() -> None:
+    """A role from a template has the permissions boundary that it names, which the stock emulator drops."""
+
+    def limited(made: Callable[[], Created], props: Json) -> Created:
+        boundary = props.get("PermissionsBoundary")
+        refused = iam._boundary_policy_error(boundary) if boundary else None
+        if refused is not None:
+            raise ValueError(refused[2].decode())
+        created = made()
+        iam._roles[created[0]]["PermissionsBoundary"] = boundary
+        return created
+
+    def create(stock: Callable[..., Created]) -> Callable[..., Created]:
+        return lambda logical_id, props, stack_name: limited(lambda: stock(logical_id, props, stack_name), props)
+
+    def update(stock: Callable[..., Created]) -> Callable[..., Created]:
+        return lambda physical_id, old_props, new_props, stack_name, logical_id=None: limited(
+            lambda: stock(physical_id, old_props, new_props, stack_name, logical_id=logical_id), new_props
+        )
+
+    handlers = provisioners._RESOURCE_HANDLERS["AWS::IAM::Role"]
+    replace(handlers, "create", "logical_id", "props", "stack_name", by=create)
+    replace(handlers, "update", "physical_id", "old_props", "new_props", "stack_name", "logical_id", by=update)
 
 
 def _in_api_spelling(value: Any) -> Any:  # noqa: ANN401 -- any value of a template

@@ -59,7 +59,7 @@ def role_trusts(role_arn: str, service: str) -> bool:
 def role_allows(
     role_arn: str, action: str, resource: str, *, session: str, context: Mapping[str, str] | None = None
 ) -> bool:
-    """Whether the identity policies of the role allow a service to do `action` as that role; the decision is recorded."""
+    """Whether the role's policies and its boundary allow a service to do `action` as that role; the decision is recorded."""
     account, role = role_arn.split(":")[4], role_arn.rsplit("/", 1)[-1]
     principal = f"arn:aws:sts::{account}:assumed-role/{role}/{session}"
     question = iam_evaluator.EvalContext(
@@ -71,7 +71,9 @@ def role_allows(
         region=responses.get_region(),
         service_context={key.lower(): value for key, value in (context or {}).items()},
     )
-    decision = iam_evaluator.evaluate(question, iam_evaluator._gather_role_policies(role, account)).decision
+    policies = iam_evaluator._gather_role_policies(role, account)
+    limits = iam_evaluator._permissions_boundary(iam._roles, role, account)
+    decision = iam_evaluator.evaluate(question, policies, *limits).decision
     record_decision(principal, action, resource, decision)
     return bool(decision == "Allow")
 
