@@ -1,16 +1,37 @@
 """How a finding of cdk-nag or of Checkov is accepted: one at a time, beside its resource, with the reason."""
 
+import contextlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from functools import partial
+from weakref import WeakKeyDictionary
 
 import aws_cdk as cdk
 from constructs import IConstruct
 
 _CHECKOV = "CKV_"
 _UNRESOLVED = "${Token["
-# What CDK is told when somebody checks. It takes three calls of its Node process for each, and a synth alone checks nothing.
-_accepted: list[Callable[[], None]] = []
+_Told = Callable[[], None]
+
+# What CDK is told, by app, when somebody checks. It takes three calls of its Node process for each, and a synth alone checks
+# nothing. jsii frees no construct of an app that has gone; what belongs to it is neither told nor gone through again.
+_accepted: WeakKeyDictionary[IConstruct, list[_Told]] = WeakKeyDictionary()
+_collected: ContextVar[list[_Told] | None] = ContextVar("_collected", default=None)
+
+
+@contextlib.contextmanager
+def accepted_in(app: IConstruct) -> Iterator[None]:
+    """
+    Keep what is accepted in the block for `tell_checkers(app)`, apart from what other apps of the process accept.
+
+    `app` is the root of the constructs that are defined in the block. Outside of such a block CDK is told at once.
+    """
+    token = _collected.set(_accepted.setdefault(app, []))
+    try:
+        yield
+    finally:
+        _collected.reset(token)
 
 
 def acknowledge(construct: IConstruct, reasons: Mapping[str, str]) -> None:
@@ -30,13 +51,21 @@ def acknowledge(construct: IConstruct, reasons: Mapping[str, str]) -> None:
         if finding not in for_checkov
     }
     if for_nag:
-        _accepted.append(partial(_acknowledge, construct, for_nag))
+        _accept(partial(_acknowledge, construct, for_nag))
 
 
-def tell_checkers() -> None:
-    """Tell CDK of all that was accepted until now, for the checkers that it runs when an app is synthesized."""
-    while _accepted:
-        _accepted.pop(0)()
+def tell_checkers(app: IConstruct) -> None:
+    """Tell CDK of all that was accepted in `app` until now, for the checkers that it runs when an app is synthesized."""
+    for tell in _accepted.pop(app, ()):
+        tell()
+
+
+def _accept(tell: _Told) -> None:
+    collected = _collected.get()
+    if collected is None:
+        tell()
+    else:
+        collected.append(tell)
 
 
 def _skip_in_checkov(construct: IConstruct, reasons: Mapping[str, str]) -> None:
@@ -62,7 +91,7 @@ def _acknowledge(construct: IConstruct, reasons: Mapping[str, str]) -> None:
 
 def acknowledge_wildcards(construct: IConstruct, reasons_by_resource_arn: Mapping[str, str]) -> None:
     """Accept that policies of `construct` name the keys of `reasons_by_resource_arn` as resources, each with its reason."""
-    _accepted.append(partial(_acknowledge_wildcards, construct, dict(reasons_by_resource_arn)))
+    _accept(partial(_acknowledge_wildcards, construct, dict(reasons_by_resource_arn)))
 
 
 def _acknowledge_wildcards(construct: IConstruct, reasons_by_resource_arn: Mapping[str, str]) -> None:

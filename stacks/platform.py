@@ -10,7 +10,7 @@ from aws_cdk import aws_iam as iam
 from cdk_nag import AwsSolutionsChecks, NIST80053R5Checks
 from constructs import Construct
 
-from constructs_lib.findings import acknowledge, tell_checkers
+from constructs_lib.findings import accepted_in, acknowledge, tell_checkers
 from constructs_lib.repository import REPOSITORY
 from constructs_lib.role_path import RolePath
 from constructs_lib.settings_error import SettingsError
@@ -29,6 +29,10 @@ class DbtPlatform(cdk.Stage):
 
     def __init__(self, scope: Construct, *, settings: Environment) -> None:
         super().__init__(scope, settings.name, env=cdk.Environment(account=settings.account, region=settings.region))
+        with accepted_in(scope):
+            self._define(settings)
+
+    def _define(self, settings: Environment) -> None:
         self.environment_stack = EnvironmentStack(self, "Environment", settings=settings)
         shared = SharedResources(self.environment_stack, "Shared", settings=settings)
         self.project_stacks = {
@@ -93,7 +97,7 @@ def check_when_synthesized(app: cdk.App) -> None:
 
     That is done by `make check`, for the settings as they are: each synth of a fleet would take half as long again.
     """
-    tell_checkers()
+    tell_checkers(app)
     cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app), NIST80053R5Checks(app))
 
 

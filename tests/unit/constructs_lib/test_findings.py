@@ -6,7 +6,7 @@ from aws_cdk import aws_logs as logs
 from aws_cdk.assertions import Template
 from constructs import Construct
 
-from constructs_lib.findings import acknowledge
+from constructs_lib.findings import accepted_in, acknowledge, acknowledge_wildcards, tell_checkers
 
 
 def test_what_checkov_may_skip_is_in_the_template_with_its_reason(stack: cdk.Stack) -> None:
@@ -26,3 +26,34 @@ def test_rejects_what_has_no_resource_to_say_it_at(stack: cdk.Stack) -> None:
     """A reason that no tool would ever read is a mistake."""
     with pytest.raises(TypeError, match="Test/Group has no resource of its own"):
         acknowledge(Construct(stack, "Group"), {"CKV_AWS_158": "no key"})
+
+
+def _told(construct: Construct) -> str:
+    """What CDK holds about the findings of a construct."""
+    return " ".join(text for entry in construct.node.metadata if "AwsSolutions" in (text := str(entry.data)))
+
+
+def test_checkers_hear_of_an_app_when_it_is_to_be_checked(app: cdk.App) -> None:
+    """CDK is told of what this app accepts, when it is asked for, and of nothing that another app accepts."""
+    other = cdk.App()
+    with accepted_in(app):
+        stack = cdk.Stack(app, "Test")
+        acknowledge(stack, {"AwsSolutions-S1": "no log of it"})
+        with accepted_in(other):
+            theirs = cdk.Stack(other, "Theirs")
+            acknowledge(theirs, {"AwsSolutions-S1": "no log of it"})
+        acknowledge_wildcards(stack, {"*": "it has no resources"})
+    before = _told(stack)
+    tell_checkers(app)
+
+    assert before == ""
+    assert "AwsSolutions::AwsSolutions-S1" in _told(stack)
+    assert "AwsSolutions::AwsSolutions-IAM5[Resource::*]" in _told(stack)
+    assert _told(theirs) == ""
+
+
+def test_what_belongs_to_no_app_is_told_at_once(stack: cdk.Stack) -> None:
+    """A construct that is defined by itself is checked as well."""
+    acknowledge(stack, {"AwsSolutions-S1": "no log of it"})
+
+    assert "AwsSolutions::AwsSolutions-S1" in _told(stack)
