@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from benchmarks import airflow, airflow_parallel, pages, push_to_deployed, synth
+from benchmarks import airflow, airflow_parallel, fleet_deploy, pages, push_to_deployed, synth
 from benchmarks.cloud import FOLDER, BenchCloud
 from benchmarks.images import Project, build_article_image, build_product_image, unpacked_bytes
 from benchmarks.measure import Result, compare
@@ -246,6 +246,13 @@ def _push_to_deployed() -> Figure:
     return Figure(names=push_to_deployed.names(), measure=measure)
 
 
+def _fleet_deploy() -> Figure:
+    def measure(bench: Bench) -> Iterator[Result]:
+        yield from fleet_deploy.measure(repeat=bench.repeat, steps=bench.steps)
+
+    return Figure(names=fleet_deploy.names(), measure=measure)
+
+
 FIGURES = (
     _image_sizes(),
     _first_query(),
@@ -259,5 +266,6 @@ FIGURES = (
     _airflow_parallel(),
     _synth(),
     _push_to_deployed(),
+    _fleet_deploy(),
     _pages(),
 )

@@ -3,22 +3,22 @@
 import hashlib
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
 from benchmarks.cloud import FOLDER
 from benchmarks.fleet_app import fleet, project_folder
-from benchmarks.measure import Result, compare
+from benchmarks.measure import Result, children_cpu_seconds, compare
 from constructs_lib import dbt_graph
 from constructs_lib.repository import REPOSITORY
 from local_cloud.progress import Steps
 from stacks.platform import dbt_app
+from stacks.settings import Environment
 
 SIZES = (1, 10, 50, 100)
 BARE_APP = "a bare CDK app with as many empty stacks"
@@ -69,7 +69,7 @@ def measure(*, repeat: int, steps: Steps) -> Iterator[Result]:
 
 def _series(name: str, fleet_: _Fleet, repeat: int, steps: Steps) -> Iterator[Result]:
     with steps.step(f"{name}: read the graphs of the dbt projects"):
-        _read_graphs(fleet_)
+        read_graphs(fleet(fleet_.folder, environments=fleet_.environments, projects=fleet_.projects))
     with steps.step(f"{name}: once, so that nothing has changed"):
         _synth(fleet_.folder, fleet_.environments, fleet_.projects, fleet_.assembly)
     ours, other = [], []
@@ -82,7 +82,7 @@ def _series(name: str, fleet_: _Fleet, repeat: int, steps: Steps) -> Iterator[Re
     yield compare(name, "CPU s", ours=ours, other=other, other_name=BARE_APP)
 
 
-def _read_graphs(fleet_: _Fleet) -> None:
+def read_graphs(environments: Sequence[Environment]) -> None:
     """
     Fill the cache of graphs, as an earlier synth has.
 
@@ -96,7 +96,7 @@ def _read_graphs(fleet_: _Fleet) -> None:
         return manifests[0]
 
     with mock.patch.object(dbt_graph, "dbt_manifest", parse_once):
-        dbt_app(fleet(fleet_.folder, environments=fleet_.environments, projects=fleet_.projects))
+        dbt_app(environments)
 
 
 def _first_synth_seconds(number: int) -> float:
@@ -116,7 +116,7 @@ def _synth(folder: Path, environments: int, projects: int, output: Path) -> floa
 
 
 def _cpu_seconds(*arguments: str) -> float:
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    before = children_cpu_seconds()
     subprocess.run(
         [str(REPOSITORY / "node_modules/.bin/cdk"), "--no-notices", *arguments],
         cwd=REPOSITORY,
@@ -124,8 +124,7 @@ def _cpu_seconds(*arguments: str) -> float:
         check=True,
         capture_output=True,
     )
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return children_cpu_seconds() - before
 
 
 def _sizes(fleet_: _Fleet) -> Iterator[Result]:
