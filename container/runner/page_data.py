@@ -24,6 +24,9 @@ _MOST_TEXT = 3_000_000
 Graph = Mapping[str, tuple[str, str, Sequence[str]]]
 """By unique id: type, name and the unique ids that it needs."""
 
+Origins = Mapping[str, tuple[str, str]]
+"""By unique id: the file that it is written in, and its description."""
+
 
 def graph_of(manifest: DbtObject) -> Graph:
     """Return dbt's graph, as far as a run can concern it."""
@@ -40,6 +43,17 @@ def graph_of(manifest: DbtObject) -> Graph:
     return found
 
 
+def origins_of(manifest: DbtObject, results: Sequence[NodeResult]) -> Origins:
+    """Return where the nodes whose message stands in the report come from: what people look for when one has failed."""
+    told = {result.unique_id for result in results if result.is_told_in_full}
+    return {
+        unique_id: (node.original_file_path, node.description or "")
+        for nodes in (manifest.nodes, manifest.unit_tests)
+        for unique_id, node in nodes.items()
+        if unique_id in told
+    }
+
+
 def page_data(
     *,
     start: Mapping[str, Any],
@@ -54,12 +68,13 @@ def page_data(
     withheld: Mapping[tuple[str, str], str],
     docs: Mapping[str, Any] | None,
     graph: Graph,
+    origins: Origins,
     past: Past,
 ) -> dict[str, Any]:
     """Return the object that stands in the page."""
     steps = {ending.step.name.value: number for number, ending in enumerate(endings)}
     nodes = _Nodes(results, graph)
-    details, cut = _details(results, samples, withheld)
+    details, cut = _details(results, samples, withheld, origins)
     data: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         **{name: start[name] for name in ("project", "environment", "run_id", "attempt", "started_at")},
@@ -178,6 +193,7 @@ def _details(
     results: Sequence[NodeResult],
     samples: Mapping[tuple[str, str], Mapping[str, Any]],
     withheld: Mapping[tuple[str, str], str],
+    origins: Origins,
 ) -> tuple[dict[str, Any], int]:
     """Return the long texts by the node's number, and of how many nodes they were too long for the page."""
     details: dict[str, Any] = {}
@@ -201,6 +217,9 @@ def _details(
                 if len(text) > longest:
                     detail[f"{name}_cut"] = len(text) - longest
         cut += not fits
+        for name, text in zip(("file", "about"), origins.get(result.unique_id, ()), strict=False):
+            if text.strip():
+                detail[name] = _cut(text.strip(), _LONGEST_VALUE)
         if key in withheld:
             detail["withheld"] = withheld[key]
         elif key in samples and fits:

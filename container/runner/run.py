@@ -29,7 +29,7 @@ from runner.log import SCRUBBER
 from runner.metrics import metric_lines, write_metrics
 from runner.nodes import NodeLedger, compiled_path, sample_path
 from runner.outcome import ExitCode, Outcome, RunnerError, SettingsError
-from runner.page_data import graph_of, page_data
+from runner.page_data import graph_of, origins_of, page_data
 from runner.parse_cache import ParseCache
 from runner.pipeline import Pipeline
 from runner.profile import profile_environment, write_profile
@@ -360,6 +360,7 @@ class Run:
             withheld=self._pipeline.withheld if self._pipeline else {},
             docs=docs_of_report(docs_prefix, past.overview.get("docs_prefix")),
             graph=graph_of(manifest) if manifest is not None else {},
+            origins=origins_of(manifest, results) if manifest is not None else {},
             past=past,
         )
         entry = run_entry(

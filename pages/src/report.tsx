@@ -129,17 +129,46 @@ function Figures({ report }: { report: Report }) {
   );
 }
 
+/** What nobody's shell takes for more than a word. */
+const WORD = /^[\w.:+@-]+$/;
+
+/** What runs the rest, as who started the run would do it. */
+function Again({ report }: { report: Report }) {
+  const { data } = report;
+  const undone = report.ran.filter((node) => node.status !== "success" && node.status !== "warn" && node.step !== FRESHNESS).length;
+  const effect = undone ? `this builds only the ${count(undone, "node")} that ${undone === 1 ? "is" : "are"} not done` : "this starts anew";
+  if (data.launched_by.kind === "airflow") {
+    const task = safeLink(data.launched_by.url ?? "");
+    return <>clear {task ? <a href={task}>the task “run” in Airflow</a> : "the task “run” in Airflow"}: {effect}</>;
+  }
+  const names = Object.entries({ ENV: data.environment, PROJECT: data.project, RUN: data.run_id });
+  return <>run <code>{["make retry", ...names.filter(([_, value]) => WORD.test(value)).map(([name, value]) => `${name}=${value}`)].join(" ")}</code>: {effect}</>;
+}
+
 function NextStep({ report, failed }: { report: Report; failed: Node[] }) {
   const { data } = report;
   if (data.outcome === "success") return null;
-  const undone = report.ran.filter((node) => node.status !== "success" && node.status !== "warn" && node.step !== FRESHNESS).length;
-  const again = undone ? `A further attempt of this run builds only the ${count(undone, "node")} that ${undone === 1 ? "is" : "are"} not done` : "A further attempt starts anew";
-  let text: string;
-  if (data.outcome === "interrupted") text = `Nothing is wrong with the nodes themselves. ${again}; in Airflow, clear the task “run”.`;
-  else if (data.outcome === "failed" && failed.length)
-    text = `If the cause lies in the data or the warehouse, correct it there. ${again}; in Airflow, clear the task “run”. If it lies in the code, deploy the correction: the run with it starts from the beginning.`;
-  else text = `Correct what is named below. ${again}; in Airflow, clear the task “run”.`;
-  return <p class="next"><strong>What to do:</strong> {text}</p>;
+  if (data.outcome === "failed" && failed.length) {
+    const code = failed.every((node) => TESTS.has(node.type)) ? "the code of the model or of the test" : "the code";
+    return (
+      <div class="next">
+        <strong>What to do</strong>
+        <ul>
+          <li><b>If the cause lies in the data or the warehouse:</b> correct it there and <Again report={report} />.</li>
+          <li><b>{`If it lies in ${code}:`}</b> deploy the correction and start a new run, which builds everything.</li>
+        </ul>
+      </div>
+    );
+  }
+  const isFine = data.outcome === "interrupted";
+  const isContinued = data.launched_by.kind === "eventbridge";
+  return (
+    <p class="next">
+      <strong>What to do:</strong> {isFine ? "Nothing is wrong with the nodes themselves. To go on, " : "Correct what is named below. Then "}
+      {isContinued && "wait some minutes for the next attempt, which begins by itself, three attempts in all; if none does, "}
+      <Again report={report} />.
+    </p>
+  );
 }
 
 function Reason({ report, failed }: { report: Report; failed: Node[] }) {
@@ -185,10 +214,28 @@ function Failure({ report, node, onChoose }: { report: Report; node: Node; onCho
           .filter(Boolean)
           .join(" · ")}
       </p>
+      <Origin report={report} node={node} onChoose={onChoose} />
       <Message detail={detail} />
       <Rows detail={detail} />
       <Sql detail={detail} />
     </article>
+  );
+}
+
+/** What a test is about, and where to look for what has failed. */
+function Origin({ report, node, onChoose }: { report: Report; node: Node; onChoose: (node: Node) => void }) {
+  const { file, about } = report.detail(node);
+  const tested = TESTS.has(node.type) && node.attached !== null ? report.nodes[node.attached]! : null;
+  return (
+    <>
+      {(tested || file) && (
+        <p>
+          {tested && <>tests {words(tested.type)} <NodeLink node={tested} onChoose={onChoose} /> </>}
+          {file && <>in <code><T>{file}</T></code></>}
+        </p>
+      )}
+      {about && <p><T>{about}</T></p>}
+    </>
   );
 }
 

@@ -14,6 +14,9 @@ export interface Detail {
   sql_cut?: number;
   sample?: Sample;
   withheld?: string;
+  /** Where the node is written, and its description. */
+  file?: string;
+  about?: string;
 }
 
 export interface NodeHistory {
@@ -162,7 +165,8 @@ export class Report {
 
   docsLink(node: Node): string | null {
     const kinds = new Set(["model", "seed", "snapshot", "source", "test", "unit_test"]);
-    if (!this.data.docs || !kinds.has(node.type)) return null;
+    // A long id is cut, and dbt's page would not know what is left of it.
+    if (!this.data.docs || !kinds.has(node.type) || node.id.endsWith("…")) return null;
     return `${this.data.docs.href}#!/${node.type}/${encodeURIComponent(node.id)}`;
   }
 }

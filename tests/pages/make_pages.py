@@ -12,7 +12,7 @@ from runner.headline import headline
 from runner.history import Past
 from runner.nodes import NodeResult
 from runner.outcome import NodeStatus, Outcome
-from runner.page_data import graph_of
+from runner.page_data import graph_of, origins_of
 from runner.report import report_page
 from runner.run_spec import StepName
 from tests.pages import real_project
@@ -73,6 +73,10 @@ def _reports() -> Mapping[str, Mapping[str, Any]]:
             endings=steps_of(Outcome.FAILED, "1 error, 1 fail, 12 skipped"),
             graph=shop.graph,
             past=past,
+            origins={
+                victim: (f"models/marts/{name}.sql", "One row for each order, with what was paid back."),
+                test: ("models/marts/_marts.yml", "An order without an id cannot be paid back."),
+            },
             samples=samples,
             withheld={("build", personal): "column email of dim_customers is marked as personal data"},
         ),
@@ -84,6 +88,7 @@ def _reports() -> Mapping[str, Mapping[str, Any]]:
             reason="SIGTERM was received",
             endings=[ending(StepName.BUILD, Outcome.INTERRUPTED, 30.0, 1, "SIGTERM was received")],
             graph=shop.graph,
+            start=start_of(launched_by={"kind": "eventbridge"}),
             docs=None,
         ),
         "empty": data_of(
@@ -100,6 +105,7 @@ def _reports() -> Mapping[str, Mapping[str, Any]]:
             "error",
             "the task role lacks glue:GetConnection on Glue connection 'warehouse'",
             [],
+            start=start_of(run_id="by-hand-1", launched_by={"kind": "person", "name": "analyst/ada"}),
             reason="the task role lacks glue:GetConnection on Glue connection 'warehouse'",
             docs=None,
         ),
@@ -156,7 +162,11 @@ def _hostile() -> dict[str, Any]:
     samples = {
         ("build", results[3].unique_id): {"columns": [EVIL, "__proto__"], "rows": [[EVIL, "r" * 100_000], [None, EVIL]]}
     }
-    start = start_of(launched_by={EVIL: EVIL, "url": "javascript:document.title='broken into'"}, starts_over=EVIL)
+    start = start_of(
+        run_id="r; rm -rf /",
+        launched_by={EVIL: EVIL, "kind": EVIL, "url": "javascript:document.title='broken into'"},
+        starts_over=EVIL,
+    )
     start["code"] = {"fingerprint": EVIL, "git_commit": EVIL, "image": EVIL}
     start["task_arn"], start["log"] = EVIL, {"group": EVIL, "stream": EVIL}
     past = Past(runs=[], nodes={"__proto__": ["model", EVIL, "sfe", [1.0, None, None]]}, columns=[["a", 1, iso(0)]] * 3)
@@ -166,6 +176,7 @@ def _hostile() -> dict[str, Any]:
         results,
         reason=EVIL,
         graph=graph,
+        origins={result.unique_id: (EVIL, EVIL) for result in results},
         samples=samples,
         start=start,
         past=past,
@@ -197,6 +208,7 @@ def _real() -> dict[str, Any]:
         reason="step build: 2 fail",
         endings=steps_of(Outcome.FAILED, "2 fail"),
         graph=graph_of(manifest),
+        origins=origins_of(manifest, results),
         seconds=241.0,
     )
 

@@ -288,6 +288,7 @@ def data_of(outcome: str, headline: str, results: Sequence[NodeResult], **more: 
         "withheld": {},
         "docs": {"href": "../../../../docs/scheduled__2026-11-22T05:00:00+00:00-0001/index.html", "from": None},
         "graph": graph,
+        "origins": {},
         "past": Past(),
     }
     return page_data(outcome=outcome, headline=headline, results=results, **{**fields, **more})

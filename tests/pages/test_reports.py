@@ -46,12 +46,42 @@ def test_a_red_report_says_what_broke_and_what_to_do(open_report: Open) -> None:
     page = open_report("failed").page
 
     expect(page.locator("h1")).to_contain_text('column "refund_total" does not exist')
-    expect(page.locator(".next")).to_contain_text("A further attempt of this run builds only the")
+    expect(page.locator(".next")).to_contain_text("clear the task “run” in Airflow: this builds only the 15 nodes that")
+    expect(page.locator(".next a")).to_have_attribute("href", "https://airflow.example.com/dags/x")
     first = page.locator("article").first
     expect(first).to_contain_text("Database Error in model")
     expect(first).to_contain_text("new: it was in order in the")
     expect(first).to_contain_text("behind it were not built")
     assert page.locator("section").first.get_attribute("id") == "failures"
+
+
+def test_a_failed_test_says_what_it_tests_and_where_it_is_written(open_report: Open) -> None:
+    """Its name says little; the model that it is about, its description and its file say where to look."""
+    page = open_report("failed").page
+    test = page.locator("#failures article").nth(1)
+
+    expect(test).to_contain_text("tests model mart_orders")
+    expect(test).to_contain_text("An order without an id cannot be paid back.")
+    expect(test).to_contain_text("in models/marts/_marts.yml")
+    test.get_by_role("button", name="mart_orders", exact=True).click()
+    expect(page.get_by_role("dialog").get_by_role("heading", level=2)).to_have_text("mart_orders")
+
+
+def test_a_real_project_is_told_by_its_tables(open_report: Open) -> None:
+    """255 sources and 624 tests, of which some have names of thousands of characters that no link can hold."""
+    page = open_report("real").page
+    failures = page.locator("#failures article")
+
+    expect(page.locator("h1")).to_contain_text("failed: Got 3 results, configured to fail if != 0 (and 1 more)")
+    expect(failures.nth(0)).to_contain_text("tests source pudl.out_eia__yearly_boilers")
+    expect(failures.nth(0)).to_contain_text("in models/eia/out_eia__yearly_boilers/schema.yml")
+    expect(failures.nth(1)).to_contain_text("tests source pudl.core_eia923__monthly_generation_fuel_nuclear")
+    expect(page.locator("#graph svg .node.tests-failed")).to_have_count(1)
+    for failure, links in ((failures.nth(0), 0), (failures.nth(1), 1)):
+        failure.locator("h3 button").click()
+        dialog = page.get_by_role("dialog")
+        expect(dialog.get_by_role("link", name="its page in the dbt docs")).to_have_count(links)
+        dialog.get_by_role("button", name="Close").click()
 
 
 def test_rows_of_a_failed_test_are_shown_unless_they_are_personal(open_report: Open) -> None:
@@ -98,6 +128,7 @@ def test_an_interrupted_run_says_that_nothing_is_wrong_with_its_nodes(open_repor
     page = open_report("interrupted").page
 
     expect(page.locator(".next")).to_contain_text("Nothing is wrong with the nodes themselves")
+    expect(page.locator(".next")).to_contain_text("wait some minutes for the next attempt, which begins by itself")
     expect(page.locator("#failures article")).to_have_count(1)
     expect(page.locator("#failures article")).to_contain_text("cut off while it ran")
 
@@ -111,6 +142,13 @@ def test_a_run_without_nodes_tells_its_reason(open_report: Open, name: str, word
 
     expect(page.locator("#failures pre")).to_contain_text(words)
     assert page.locator("canvas").count() == page.locator("svg").count() == 0
+
+
+def test_without_airflow_the_way_on_is_a_command(open_report: Open) -> None:
+    """Whole, to be copied; a name that a shell could take for more than a word is not in it."""
+    command = "make retry ENV=live PROJECT=bookshop"
+    expect(open_report("before_dbt").page.locator(".next code")).to_have_text(f"{command} RUN=by-hand-1")
+    expect(open_report("hostile").page.locator(".next code")).to_have_text(command)
 
 
 def test_nothing_of_others_runs_or_leads_anywhere(open_report: Open) -> None:

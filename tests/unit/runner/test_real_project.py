@@ -11,7 +11,7 @@ from runner.headline import headline
 from runner.history import History, Past
 from runner.nodes import compiled_path, sample_path
 from runner.outcome import NodeStatus, Outcome
-from runner.page_data import graph_of
+from runner.page_data import graph_of, origins_of
 from runner.report import report_page
 from tests.pages import real_project
 from tests.pages.runs import NoStore, data_of, start_of
@@ -65,7 +65,7 @@ def test_the_report_holds_the_whole_project(manifest: Manifest) -> None:
     """Each node once, with the failed tests at their tables, and the database's words in the headline."""
     results = real_project.results(manifest)
     told = headline(Outcome.FAILED, None, results, "pudl")
-    data = data_of("failed", told, results, graph=graph_of(manifest))
+    data = data_of("failed", told, results, graph=graph_of(manifest), origins=origins_of(manifest, results))
     rows = data["nodes"]
     failed = [row for row in rows if row[4] == NodeStatus.FAIL]
 
@@ -74,6 +74,8 @@ def test_the_report_holds_the_whole_project(manifest: Manifest) -> None:
     assert len({row[0] for row in rows if row[4]}) == len(results) == 627
     assert sum(row[1] == "source" for row in rows) == 255
     assert [rows[row[12]][2] for row in failed] == ["pudl.out_eia__yearly_boilers", NUCLEAR]
+    (boilers,) = (detail for detail in data["details"].values() if "boilers" in detail["file"])
+    assert boilers["about"].startswith("Excluded mercury control strategies are very infrequently used")
     assert len(report_page(data)) < 1_000_000
 
 
