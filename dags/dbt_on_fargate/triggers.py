@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any, cast
@@ -28,9 +28,23 @@ _POLLS_BEFORE_LEADING = 2
 REASON_XCOM = "reason"
 SELECTION_XCOM = "selection"
 
+# Between tries to stop the container of a task that was killed.
+_STOP_PAUSES_SECONDS = (1.0, 2.0, 4.0, 8.0, 16.0)
+
 _RED_STATES = frozenset({"failed", "upstream_failed"})
 
 _AIRFLOW_TELLS_OF_KILLS = hasattr(BaseTrigger, "on_kill")
+
+# The event loop holds its tasks weakly.
+_ENDINGS: set[asyncio.Task[None]] = set()
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Wait for `work`, which goes on if this is cancelled: Airflow cancels a killed trigger every second until it has ended."""
+    ending = asyncio.create_task(work)
+    _ENDINGS.add(ending)
+    ending.add_done_callback(_ENDINGS.discard)
+    await asyncio.shield(ending)
 
 
 class _Trigger(BaseTrigger):
@@ -133,8 +147,25 @@ class ContainerTrigger(_DeploymentTrigger):
 
     async def on_kill(self) -> None:
         """Stop the container: someone cleared or marked the task, or its DAG run timed out."""
-        if await self._only_moves():
-            return
+        await _to_its_end(self._stop_unless_it_only_moves())
+
+    async def _stop_unless_it_only_moves(self) -> None:
+        pauses = iter(_STOP_PAUSES_SECONDS)
+        while True:
+            try:
+                if not await self._only_moves():
+                    await self._stop()
+            except Exception as error:
+                # Airflow or AWS does not answer now; nobody else will ask for this container to be stopped before its deadline.
+                pause = next(pauses, None)
+                if pause is None:
+                    raise
+                self.log.warning("container %s is not stopped yet, trying again: %s", self._task_arn, error)
+                await asyncio.sleep(pause)
+            else:
+                return
+
+    async def _stop(self) -> None:
         self.log.info("the task was cleared, marked or timed out: stopping container %s", self._task_arn)
         await asyncio.to_thread(
             Containers(self._deployment).stop, self._task_arn, "the Airflow task was cleared, marked or timed out"
@@ -268,6 +299,9 @@ class NodeTrigger(_Trigger):
 
     async def on_kill(self) -> None:
         """Say why nothing follows: where a DAG run's time limit ends a task, Airflow leaves no word of it in the log."""
+        await _to_its_end(self._say_that_nothing_follows())
+
+    async def _say_that_nothing_follows(self) -> None:
         if not await self._only_moves():
             self.log.info("no longer waiting: the DAG run passed its time limit, or someone set or cleared this task")
 

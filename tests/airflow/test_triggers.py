@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import threading
 import time
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -149,6 +151,46 @@ def test_kill_stops_the_container_and_a_restart_does_not(
     asyncio.run(container_trigger(container).on_kill())
 
     assert container.desired_status == status
+
+
+def test_kill_that_is_cancelled_goes_on(container: FakeContainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow cancels a trigger every second until it has ended, and so the kill that the first of them began."""
+    asked, answered = threading.Event(), threading.Event()
+
+    def deferred_by(*_: object) -> bool:
+        asked.set()
+        return not answered.wait(30)
+
+    monkeypatch.setattr(compat, "deferred_by", deferred_by)
+
+    async def kill_twice() -> None:
+        kill = asyncio.create_task(container_trigger(container).on_kill())
+        await asyncio.to_thread(asked.wait, 30)
+        kill.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await kill
+        answered.set()
+        await asyncio.to_thread(container.stop_requested.wait, 20)
+
+    asyncio.run(kill_twice())
+
+    assert container.stop_requested.is_set()
+
+
+def test_kill_is_tried_again_when_nobody_answers(container: FakeContainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An API server that is away for a moment does not leave a container at work."""
+    answers: Iterator[Exception | bool] = iter([ConnectionError("no answer"), False])
+
+    def deferred_by(*_: object) -> bool:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(compat, "deferred_by", deferred_by)
+    asyncio.run(container_trigger(container).on_kill())
+
+    assert container.stop_requested.is_set()
 
 
 def test_finished_run_ends_its_task_without_a_worker(
