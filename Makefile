@@ -106,8 +106,8 @@ clean: ## Stop the local cloud and delete everything that git ignores
 AIRFLOWS := airflow-3 airflow-2
 
 .PHONY: test
-test: check unit-slow ## All tests: checks, unit tests, Airflow 3 and 2, and the whole chain on this machine
-	@# What two lanes need is there before they begin. Both wait much, so side by side they take little more than the longer.
+test: check unit-slow test-faults-short ## All tests: checks, unit tests, Airflow 3 and 2, and the whole chain on this machine
+	@# Two lanes, which wait much and so take little more than the longer; what they need is there before they begin.
 	@$(BIN)/python -m local_cloud prepare
 	@$(BIN)/python -m local_cloud browser
 	@$(MAKE) --jobs=2 test-lane-whole test-lane-parts
@@ -121,7 +121,7 @@ test-lane-whole:
 
 .PHONY: test-lane-parts
 test-lane-parts:
-	@$(call lane,parts,test-pages test-local-cloud test-faults-short test-airflow)
+	@$(call lane,parts,test-pages test-local-cloud test-airflow)
 
 .PHONY: check
 check: setup ## Lint, types, unit tests but for the slow ones, snapshots and pages: a few minutes
