@@ -106,10 +106,11 @@ clean: ## Stop the local cloud and delete everything that git ignores
 AIRFLOWS := airflow-3 airflow-2
 
 .PHONY: test
-test: check unit-slow test-faults-short ## All tests: checks, unit tests, Airflow 3 and 2, and the whole chain on this machine
-	@# Two lanes, which wait much and so take little more than the longer; what they need is there before they begin.
+test: check unit-slow ## All tests: checks, unit tests, Airflow 3 and 2, and the whole chain on this machine
 	@$(BIN)/python -m local_cloud prepare
 	@$(BIN)/python -m local_cloud browser
+	@$(MAKE) test-faults-short
+	@# Two lanes, which wait much and so take little more than the longer; what they need is there by now.
 	@$(MAKE) --jobs=2 test-lane-whole test-lane-parts
 
 # The tests start make themselves: that one is to know nothing of this one's jobs. Interrupted, a lane tells of its end as well.
