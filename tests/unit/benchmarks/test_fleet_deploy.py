@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import fleet_deploy
-from benchmarks.fleet_deploy import Account, Deployment, blobs_of
+from benchmarks.fleet_deploy import Account, Deployment, blobs_of, use_image
 from benchmarks.fleet_deploy_app import environment, own_model
 
 BEFORE = Account(
@@ -72,3 +72,36 @@ def test_projects_are_the_same_files_until_one_is_changed(tmp_path: Path) -> Non
     assert texts[0] == texts[1]
     assert again == first
     assert [own_model(tmp_path, number).read_text() for number in range(2)] == [texts[0], "select 1 as changed\n"]
+
+
+def test_first_deployment_builds_one_image(tmp_path: Path) -> None:
+    """The first assembly is built as it is; what it builds takes the place of all builds in the second."""
+
+    def assembly(name: str, *asset_ids: str) -> Path:
+        folder = tmp_path / name / "assembly-fleet"
+        folder.mkdir(parents=True)
+        for asset_id in asset_ids:
+            images = {"dockerImages": {asset_id: {"source": {"directory": "."}, "destinations": {"d": {}}}}}
+            (folder / f"{asset_id}.assets.json").write_text(json.dumps(images))
+        (folder / "Environment.assets.json").write_text(json.dumps({"files": {}}))
+        return tmp_path / name
+
+    small, large = assembly("small", "a1"), assembly("large", "b1", "b2")
+    image = use_image(small, None)
+
+    assert image == use_image(large, image) == "cdkasset-a1"
+    assert {file.name: file.read_text() for file in (small / "assembly-fleet").iterdir()} == {
+        "a1.assets.json": json.dumps(
+            {"dockerImages": {"a1": {"source": {"directory": "."}, "destinations": {"d": {}}}}}
+        ),
+        "Environment.assets.json": json.dumps({"files": {}}),
+    }
+    for asset_id in ("b1", "b2"):
+        (asset,) = json.loads((large / f"assembly-fleet/{asset_id}.assets.json").read_text())["dockerImages"].values()
+        assert asset == {"source": {"executable": ["echo", "cdkasset-a1"]}, "destinations": {"d": {}}}
+
+
+def test_rejects_an_assembly_without_an_image(tmp_path: Path) -> None:
+    """There would be nothing to deploy."""
+    with pytest.raises(ValueError, match="must have an image"):
+        use_image(tmp_path, None)
