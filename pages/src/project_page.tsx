@@ -75,6 +75,8 @@ export function Project({ name }: { name: string }) {
   );
 }
 
+const HALF_A_DAY = 43_200;
+
 function Trend({ runs }: { runs: Run[] }) {
   const box = useRef<HTMLDivElement>(null);
   const theme = useThemeChanges();
@@ -90,7 +92,11 @@ function Trend({ runs }: { runs: Run[] }) {
         width: element.clientWidth,
         height: 220,
         axes: [axis, { ...axis, values: (_: unknown, values: number[]) => values.map((value) => (value < 120 ? `${value} s` : `${+(value / 60).toFixed(1)} min`)), size: 80 }],
-        scales: { y: { range: (_: unknown, __: number, most: number) => [0, most * 1.1 || 1] } },
+        scales: {
+          // A single run has its day around it; uPlot would show it at the left of years.
+          x: { range: (_: unknown, least: number, most: number) => (times.length === 1 ? [least - HALF_A_DAY, least + HALF_A_DAY] : [least, most]) },
+          y: { range: (_: unknown, __: number, most: number) => [0, most * 1.1 || 1] },
+        },
         series: [
           { value: "{YYYY}-{MM}-{DD} {HH}:{mm}" },
           { label: "ended well", stroke: good, width: 1.5, spanGaps: true, points: { show: known.length < 80 }, value: (_: unknown, value: number) => duration(value) },

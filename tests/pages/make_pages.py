@@ -4,19 +4,20 @@ import json
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from runner.headline import headline
-from runner.history import Past
+from runner.history import History, Past, run_entry
 from runner.nodes import NodeResult
 from runner.outcome import NodeStatus, Outcome
 from runner.page_data import graph_of, origins_of
 from runner.report import report_page
 from runner.run_spec import StepName
 from tests.pages import real_project
-from tests.pages.runs import BEGAN, Shop, data_of, ending, failing, history_files, iso, start_of, steps_of
+from tests.pages.runs import BEGAN, NoStore, Shop, data_of, ending, failing, history_files, iso, start_of, steps_of
 
 REPOSITORY = Path(__file__).parents[2]
 EVIL = (
@@ -24,6 +25,8 @@ EVIL = (
     "\u202egnp.tset\u2028 javascript:alert(1) & \"'\ud800"
 )
 _PORTAL_PROJECTS = 100
+_REAL_PROJECT = 60
+"""Has run once."""
 
 
 def main(folder: Path) -> None:
@@ -213,6 +216,28 @@ def _real() -> dict[str, Any]:
     )
 
 
+def _write_real_history(folder: Path) -> None:
+    manifest = real_project.manifest()
+    results = [replace(result, status=NodeStatus.SUCCESS) for result in real_project.results(manifest)]
+    start = start_of() | {"project": folder.name}
+    run = run_entry(
+        start=start,
+        outcome="success",
+        headline=headline(Outcome.SUCCESS, None, results, folder.name),
+        ended_at=iso(241),
+        seconds=241.0,
+        results=results,
+        counts={"success": len(results)},
+        has_docs=False,
+    )
+    history = History(NoStore(), start=start)  # type: ignore[arg-type]  # it is only asked for what it would write
+    for upload in history.uploads(Past(), run=run, results=results, docs_prefix=None, manifest=manifest):
+        assert isinstance(upload.source, bytes)
+        path = folder / upload.key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(upload.source)
+
+
 def _write_bucket(bucket: Path) -> None:
     shutil.copytree(REPOSITORY / "pages/dist", bucket / "_pages")
     projects = []
@@ -224,6 +249,9 @@ def _write_bucket(bucket: Path) -> None:
             {"name": name, "schedule": f"{number % 60} 5 * * *", "time_zone": "Europe/Berlin", "deadline_seconds": 7200}
         )
         if number == 1:
+            continue
+        if number == _REAL_PROJECT:
+            _write_real_history(bucket / name)
             continue
         ends = {2: "failed", 3: "interrupted"}.get(number, "success")
         began = BEGAN - timedelta(days=500 if number == 50 else 0, hours=number % 9)

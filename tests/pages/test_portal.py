@@ -6,7 +6,13 @@ import pytest
 from conftest import Open, serious_findings
 from playwright.sync_api import expect
 
-PAGES = ("index.html", "project.html?name=bookshop", "project.html?name=project_001", "project.html?name=project_005")
+PAGES = (
+    "index.html",
+    "project.html?name=bookshop",
+    "project.html?name=project_001",
+    "project.html?name=project_005",
+    "project.html?name=project_060",
+)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -83,6 +89,34 @@ def test_models_of_all_projects_are_found(site: str, open_page: Open) -> None:
     expect(page.locator("#search li").first).to_contain_text("returns")
     box.fill("nothing is called so")
     expect(page.locator("#search .note")).to_have_text("0 models")
+
+
+def test_columns_of_a_real_project_are_found(site: str, open_page: Open) -> None:
+    """One of 4,261, of a source that no other project has."""
+    page = open_page(f"{site}index.html").page
+
+    page.get_by_label("Name, column or words of the description").fill("so2_control_out_of_compliance_strategy_3")
+    expect(page.locator("#search .note")).to_have_text("2 models", timeout=20_000)
+    expect(page.locator("#search li").first).to_contain_text("source of project_060")
+
+
+def test_a_single_run_stands_in_the_middle_of_its_day(site: str, open_page: Open) -> None:
+    """And not at the left of an axis of years."""
+    page = open_page(f"{site}project.html?name=project_060").page
+    page.wait_for_selector("#trend canvas")
+    place = page.evaluate(
+        """() => {
+            const canvas = document.querySelector('#trend canvas');
+            const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+            const green = [];
+            for (let at = 0; at < data.length; at += 4)
+                if (data[at + 3] > 200 && data[at + 1] > data[at] + 60) green.push((at / 4) % canvas.width);
+            return green.length ? Math.min(...green) / canvas.width : null;
+        }"""
+    )
+
+    assert place is not None
+    assert 0.4 < place < 0.6
 
 
 def test_a_project_shows_its_runs_over_time(site: str, open_page: Open) -> None:
