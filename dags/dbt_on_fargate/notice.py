@@ -8,6 +8,8 @@ XCOM_KEY = "notice"
 _NODES_AT_MOST = 10
 _LINES_AT_MOST = 6
 _CHARACTERS_AT_MOST = 600
+# dbt's ids of generic tests hold all arguments of the test, thousands of characters in real projects.
+_ID_CHARACTERS_AT_MOST = 200
 
 
 def of_end(end: Mapping[str, Any], links: Mapping[str, str]) -> dict[str, Any]:
@@ -37,11 +39,18 @@ def of_failure(message: str, links: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _entry(name: str, node: Mapping[str, Any]) -> dict[str, str]:
-    return {"unique_id": name, "status": node["status"], "message": _shortened(node.get("message") or "no message")}
+    return {
+        "unique_id": _cut(name, _ID_CHARACTERS_AT_MOST),
+        "status": node["status"],
+        "message": _shortened(node.get("message") or "no message"),
+    }
 
 
 def _shortened(text: str) -> str:
     lines = text.strip().splitlines()
     rest = ["…"] if len(lines) > _LINES_AT_MOST else []
-    short = "\n".join([*lines[:_LINES_AT_MOST], *rest])
-    return short if len(short) <= _CHARACTERS_AT_MOST else f"{short[: _CHARACTERS_AT_MOST - 1]}…"
+    return _cut("\n".join([*lines[:_LINES_AT_MOST], *rest]), _CHARACTERS_AT_MOST)
+
+
+def _cut(text: str, at_most: int) -> str:
+    return text if len(text) <= at_most else f"{text[: at_most - 1]}…"

@@ -131,12 +131,14 @@ def test_databases_words_cannot_call_people_or_be_a_template(
 
 
 def test_long_messages_are_cut(own_aws: FakeAws) -> None:
-    """A thousand failed models are one readable message."""
-    nodes = {f"model.shop.m{number}": {"status": "error", "message": "line\n" * 50} for number in range(1000)}
+    """A thousand failed tests are one readable message, though ids of tests are as long as all their arguments."""
+    name = f"test.shop.accepted_values_{'x' * 4000}"
+    nodes = {f"{name}.{number}": {"status": "error", "message": "line\n" * 50} for number in range(1000)}
     told = notice.of_end(end(**nodes), {})
 
     assert len(told["failed"]) == 10
     assert told["more_failed"] == 990
+    assert told["failed"][0]["unique_id"].startswith("test.shop.accepted_values_xx")
     assert len(json.dumps(told)) < 8000
 
 
