@@ -122,9 +122,13 @@ class LocalAirflow:
         options = ("--skip-serve-logs",) if name in {"scheduler", "triggerer"} else ()
         self._start_component(name, name, *options)
 
+    def stop_component(self, name: str) -> None:
+        """End a part in order, as an operator does."""
+        self._processes.stop(name)
+
     def restart_component(self, name: str) -> None:
         """End a part in order and start it again, as an operator does; returns before it works again."""
-        self._processes.stop(name)
+        self.stop_component(name)
         self.start_component(name)
 
     def kill_component(self, name: str) -> None:
@@ -330,7 +334,8 @@ class LocalAirflow:
             "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
             "AIRFLOW__CORE__PARALLELISM": "8",
             "AIRFLOW__CORE__FERNET_KEY": settings["fernet_key"],
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self._folder / 'airflow.db'}",
+            # Writers take turns. On a busy machine one waits for longer than the 5 s after which SQLite gives up by itself.
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self._folder / 'airflow.db'}?timeout=60",
             "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(self._folder / "logs" / "tasks"),
             "AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK": "False",
             # New files of a deployment show up within seconds.
