@@ -4,6 +4,7 @@ A settings file that nobody here wrote is deployed as it is, into an account tha
 The stranger's account is another one, so it takes the place of the one of all other tests: this file is the last.
 """
 
+import functools
 import json
 import shutil
 import sys
@@ -13,13 +14,19 @@ from typing import Any
 import boto3
 import pytest
 
+from constructs_lib.dbt_environment import dbt_python
+from constructs_lib.dbt_requirements import DbtRequirements
 from local_cloud.app import described
+from local_cloud.cdk_cli import REPOSITORY_ROOT
 from local_cloud.cloud import LocalCloud
 from local_cloud.run_records import RunRecords
 from stacks.settings import Environment, ExistingNetwork
 from tests.e2e.conftest import Story, wait_for
+from tests.e2e.inventory import inventory
 from tests.unit.stacks.stranger import environments
+from tools import destroy
 
+_PINNED = REPOSITORY_ROOT / "tests/pinned/dbt-1.10-requirements.txt"
 _SECONDS_TO_RUN = 900.0
 _FLAGS = ("--asset-prebuild=false", "--require-approval", "never")
 
@@ -30,7 +37,9 @@ class Stranger:
     def __init__(self, story: Story, folder: Path) -> None:
         self._steps = story.steps
         self._folder = Path(shutil.copytree(story.project_path, folder / "project"))
-        self.environments = {environment.name: environment for environment in environments(self._folder)}
+        self.environments = {environment.name: environment for environment in environments(self._folder, _PINNED)}
+        # Here, where this machine's way to the package index is known; the app is started without it.
+        dbt_python(DbtRequirements(_PINNED), cache_folder=REPOSITORY_ROOT / ".cache/dbt-graph/environments")
         self.cloud = LocalCloud(story.cloud.folder, steps=story.steps)
         settings = described(self.environments["x"])
         self.cloud.start(settings)
@@ -48,12 +57,15 @@ class Stranger:
         )
         return session.client(service, endpoint_url=variables["AWS_ENDPOINT_URL"])  # type: ignore[call-overload]
 
+    def bootstrap(self, environment: Environment) -> None:
+        """Prepare its region for deployments."""
+        self.cloud.cdk().bootstrap(environment.account, environment.region)
+
     def deploy(self, environment: Environment) -> None:
-        """Bootstrap its region and deploy it, from the stranger's file."""
+        """Deploy it, from the stranger's file."""
         with self._steps.step(f"cdk deploy of the stranger's environment {environment.name}") as step:
-            cdk = self.cloud.cdk((sys.executable, "-m", "tests.unit.stacks.stranger", str(self._folder)))
-            cdk.bootstrap(environment.account, environment.region, say=step.say)
-            cdk.run("deploy", f"{environment.name}/**", *_FLAGS, say=step.say)
+            app = (sys.executable, "-m", "tests.unit.stacks.stranger", str(self._folder), str(_PINNED))
+            self.cloud.cdk(app).run("deploy", f"{environment.name}/**", *_FLAGS, say=step.say)
 
     def prepare(self, environment: Environment) -> None:
         """Make what is to be there before a deployment: the cluster, the boundary, the parameters of the warehouse."""
@@ -85,8 +97,19 @@ def stranger(story: Story, tmp_path_factory: pytest.TempPathFactory) -> Stranger
     stranger = Stranger(story, tmp_path_factory.mktemp("stranger"))
     environment = stranger.environments["x"]
     stranger.prepare(environment)
+    stranger.bootstrap(environment)
     stranger.deploy(environment)
     return stranger
+
+
+@pytest.fixture(scope="module")
+def before_the_second(stranger: Stranger) -> dict[str, set[str]]:
+    """What the account holds in the region of the environment without Airflow, which is then deployed."""
+    environment = stranger.environments["x-1"]
+    stranger.bootstrap(environment)
+    before = inventory(functools.partial(stranger.client, region=environment.region))
+    stranger.deploy(environment)
+    return before
 
 
 def test_roles_lie_where_they_must(stranger: Stranger) -> None:
@@ -105,7 +128,7 @@ def test_roles_lie_where_they_must(stranger: Stranger) -> None:
 
 
 def test_a_container_of_the_stranger_builds(stranger: Stranger) -> None:
-    """In the shared cluster, with credentials from odd parameters and a schema of an odd name; its record is green."""
+    """In the shared cluster, with a dbt of its own, odd parameters as credentials and a schema of an odd name; its record is green."""
     environment = stranger.environments["x"]
     network = environment.network
     assert environment.cluster is not None
@@ -135,12 +158,16 @@ def test_a_container_of_the_stranger_builds(stranger: Stranger) -> None:
     assert attempt is not None
     assert attempt.end is not None
     assert (task["containers"][0]["exitCode"], attempt.end["outcome"]) == (0, "success"), attempt.end["headline"]
+    pinned = {name: str(version) for name, version in DbtRequirements(_PINNED).versions.items()}
+    own = DbtRequirements(REPOSITORY_ROOT / "container/requirements.txt").versions
+    for name in ("dbt-core", "dbt-redshift"):
+        assert attempt.start["versions"][name] == pinned[name] != str(own[name])
 
 
+@pytest.mark.usefixtures("before_the_second")
 def test_an_environment_without_airflow_is_deployed_beside_it(stranger: Stranger) -> None:
     """In another region of the account, with a network, a key and schedules of its own, and no name that the other has."""
     environment = stranger.environments["x-1"]
-    stranger.deploy(environment)
     cloudformation = stranger.client("cloudformation", environment.region)
     resources = {
         resource["ResourceType"]: resource["PhysicalResourceId"]
@@ -149,3 +176,24 @@ def test_an_environment_without_airflow_is_deployed_beside_it(stranger: Stranger
 
     assert "AWS::Scheduler::Schedule" in resources
     assert "Custom::CDKBucketDeployment" not in resources
+
+
+def test_destroying_an_environment_leaves_nothing_of_it(
+    stranger: Stranger,
+    before_the_second: dict[str, set[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Network, key, schedules, the pipeline's identity provider and its role: the account is as it was, and the other is whole."""
+    environment = stranger.environments["x-1"]
+    client = functools.partial(stranger.client, region=environment.region)
+    deployed = inventory(client)
+    for name, value in stranger.cloud.client_environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+
+    code = destroy.main(["x-1", "--yes"], list(stranger.environments.values()))
+
+    assert (code, capsys.readouterr().out.splitlines()[-1]) == (0, "nothing is kept")
+    assert [kind for kind, there in deployed.items() if there <= before_the_second[kind]] == []
+    assert inventory(client) == before_the_second

@@ -1,8 +1,8 @@
 """
 The settings file of a stranger: five environments with odd names, in three accounts and three partitions' regions.
 
-It takes the place of stacks/environments.py; nothing else is changed for it. `python -m tests.unit.stacks.stranger FOLDER`
-synthesizes it, with all checks, for the dbt project in FOLDER.
+It takes the place of stacks/environments.py; nothing else is changed for it. `python -m tests.unit.stacks.stranger FOLDER [FILE]`
+synthesizes it, with all checks, for the dbt project in FOLDER, of which one environment builds with the packages of FILE.
 """
 
 import sys
@@ -31,8 +31,8 @@ _BOUNDARY = "arn:aws:iam::{account}:policy/teams/data/Boundary+data=1"
 _SECRET = "arn:aws:secretsmanager:eu-west-3:123456789012:secret:team/dbt@red.shift-AbCdEf"
 
 
-def environments(path: Path) -> tuple[Environment, ...]:
-    """What the stranger wrote, with the dbt project at `path`."""
+def environments(path: Path, requirements: Path | None = None) -> tuple[Environment, ...]:
+    """What the stranger wrote, with the dbt project at `path`, one of them with a dbt of its own if there are `requirements`."""
     return (
         Environment(
             name="x",
@@ -57,7 +57,12 @@ def environments(path: Path) -> tuple[Environment, ...]:
             projects=(
                 DbtProject(name="a", path=path, credentials=SecretsManagerSecret(secret_arn=_SECRET), schema="A$1"),
                 DbtProject(
-                    name="a_1", path=path, credentials=SsmParameters(path="/dbt/A.b-c/"), schema="_x", render="run"
+                    name="a_1",
+                    path=path,
+                    credentials=SsmParameters(path="/dbt/A.b-c/"),
+                    schema="_x",
+                    render="run",
+                    requirements=requirements,
                 ),
             ),
         ),
@@ -170,6 +175,6 @@ def environments(path: Path) -> tuple[Environment, ...]:
 
 
 if __name__ == "__main__":
-    app = dbt_app(environments(Path(sys.argv[1])))
+    app = dbt_app(environments(*map(Path, sys.argv[1:])))
     check_when_synthesized(app)
     app.synth()
