@@ -25,13 +25,18 @@ def masked(template: str) -> str:
 
 
 def earlier_assembly(assembly: Path, folder: Path) -> Path:
-    """Copy the assembly of `lifecycle_app` to `folder`, with the earlier templates of its stacks; returns `folder`."""
+    """
+    Copy the assembly of `lifecycle_app` to `folder`, with the earlier templates of its stacks; returns `folder`.
+
+    A stack that has none is as it is now.
+    """
     shutil.copytree(assembly, folder)
     manifest = json.loads((folder / f"assembly-{NAME}" / "manifest.json").read_text())
     stacks = [
         artifact["properties"]
         for artifact in manifest["artifacts"].values()
         if "templateFile" in artifact.get("properties", {})
+        and (EARLIER / f"{artifact['properties']['stackName']}.template.json").exists()
     ]
     for stack in stacks:
         file = folder / f"assembly-{NAME}" / stack["templateFile"]

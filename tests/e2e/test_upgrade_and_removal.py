@@ -176,7 +176,7 @@ def test_a_project_that_goes_leaves_what_retention_says(life: Life, capsys: pyte
     assert code == 0
     assert f"AWS::Logs::LogGroup {log_group}" in kept
     assert {line.split()[0] for line in kept} <= {"AWS::Logs::LogGroup", "AWS::ECS::TaskDefinition"}
-    assert life.stacks() == [f"{NAME}-dbt", f"{NAME}-dbt-shop"]
+    assert life.stacks() == [f"{NAME}-ci", f"{NAME}-dbt", f"{NAME}-dbt-shop"]
     assert life.dag_files("gone") == []
     assert life.dag_files("shop")
     assert {key: resource for key, resource in life.resources().items() if key in others} == others
@@ -190,10 +190,11 @@ def test_destroy_keeps_the_data_and_says_what(life: Life, capsys: pytest.Capture
     """A protected environment is refused first; then everything goes but what the command names, and that is all there."""
     cloudformation = life.client("cloudformation")
     assert life.make(destroy, "--yes") == 1
-    assert f"nothing was deleted: {NAME}-dbt is protected" in capsys.readouterr().err
-    assert life.stacks() == [f"{NAME}-dbt", f"{NAME}-dbt-shop"]
+    assert f"nothing was deleted: {NAME}-dbt, {NAME}-ci is protected" in capsys.readouterr().err
+    assert life.stacks() == [f"{NAME}-ci", f"{NAME}-dbt", f"{NAME}-dbt-shop"]
 
-    cloudformation.update_termination_protection(EnableTerminationProtection=False, StackName=f"{NAME}-dbt")
+    for stack in (f"{NAME}-dbt", f"{NAME}-ci"):
+        cloudformation.update_termination_protection(EnableTerminationProtection=False, StackName=stack)
     assert life.make(destroy, "--yes") == 0
 
     lines = capsys.readouterr().out.splitlines()
@@ -215,6 +216,11 @@ def test_destroy_keeps_the_data_and_says_what(life: Life, capsys: pytest.Capture
     assert life.client("logs").filter_log_events(logGroupName=log_group)["events"]
     assert [name for name in _log_groups(life) if name != log_group and f"{NAME}-dbt-shop" in name] == []
     assert life.dag_files("shop") == []
+    # Who deployed is no data.
+    assert life.client("iam").list_open_id_connect_providers()["OpenIDConnectProviderList"] == []
+    assert [
+        role["RoleName"] for role in life.client("iam").list_roles()["Roles"] if role["RoleName"].startswith(NAME)
+    ] == []
     assert life.make(destroy, "--yes") == 0
     assert f"nothing of {NAME} is deployed" in capsys.readouterr().out
 
