@@ -114,7 +114,7 @@ test: check unit-slow ## All tests: checks, unit tests, Airflow 3 and 2, and the
 	@$(MAKE) --jobs=2 test-lane-whole test-lane-parts
 
 # The tests start make themselves: that one is to know nothing of this one's jobs. Interrupted, a lane tells of its end as well.
-lane = env -u MAKEFLAGS -u MFLAGS $(MAKE) $(2) 2>&1 | (trap "" INT; awk '{ print "$(1) | " $$0; fflush() }')
+lane = env -u MAKEFLAGS -u MFLAGS $(MAKE) $(2) 2>&1 | (trap "" INT; while IFS= read -r line || [ -n "$$line" ]; do printf "%s\n" "$(1) | $$line"; done)
 
 .PHONY: test-lane-whole
 test-lane-whole:

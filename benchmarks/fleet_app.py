@@ -11,6 +11,7 @@ from pathlib import Path
 import aws_cdk as cdk
 
 from benchmarks.generated_project import generate_project
+from constructs_lib.ci_access import GitHub, GitLab
 from stacks.environments import LIVE
 from stacks.platform import synthesize
 from stacks.settings import DbtProject, Environment
@@ -24,15 +25,28 @@ def project_folder(folder: Path, environment: int, project: int) -> Path:
 
 
 def fleet(folder: Path, *, environments: int, projects: int) -> list[Environment]:
-    """Environments as the example `live`, each with so many dbt projects; their folders are made if they are missing."""
+    """
+    Environments as the example `live`, each with so many dbt projects; their folders are made if they are missing.
+
+    The first makes the identity provider, of which an account can have one.
+    """
     return [
         dataclasses.replace(
             LIVE,
             name=f"fleet{environment}",
+            ci=LIVE.ci if environment == 0 else _with_provider(LIVE),
             projects=tuple(_project(project_folder(folder, environment, number), number) for number in range(projects)),
         )
         for environment in range(environments)
     ]
+
+
+def _with_provider(environment: Environment) -> GitHub | GitLab | None:
+    if environment.ci is None:
+        return None
+    host = environment.ci.url.removeprefix("https://")
+    provider_arn = f"arn:aws:iam::{environment.account}:oidc-provider/{host}"
+    return dataclasses.replace(environment.ci, provider_arn=provider_arn)
 
 
 def _project(folder: Path, number: int) -> DbtProject:
