@@ -84,7 +84,7 @@ def measure_local(models: int, *, steps: Steps) -> Iterator[Result]:
     """
     Run a project of so many models once by dbt alone, once by this product and once by Cosmos in its default mode, and compare.
 
-    Once, and apart from the other figures, because that mode starts a dbt process for each model, which takes two cores most of an hour for 300.
+    Once, and apart from the other figures, because that mode starts a dbt process for each model, which takes two cores a quarter of an hour for 300, and longer when they do other work.
     """
     series = _Series()
     with AirflowCloud(models, steps=steps) as cloud:

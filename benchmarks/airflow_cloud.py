@@ -25,7 +25,7 @@ FOLDER = DEFAULT_FOLDER / "bench-airflow"
 """Of its own, so that a demo may run at the same time."""
 
 THREADS = 4
-# Cosmos local takes half an hour for 300 models on two cores that do nothing else.
+# Cosmos local took a quarter of an hour for 300 models on two quiet cores, and had not ended after 2,400 s on busy ones.
 _RUN_SECONDS = 7200.0
 _DAG_SECONDS = 300.0
 _AIRFLOW_FOLDER = FOLDER / "airflow"
