@@ -268,11 +268,15 @@ ci-check: setup ## What a pull request must pass: lint, types, unit tests, revie
 
 .PHONY: check-projects
 check-projects: setup ## What a change of dbt projects alone can break: secrets, SQL, properties, their own tests, snapshots
-	@$(MAKE) --jobs=2 lint-projects unit-projects
+	@# Two side by side, the longest first.
+	@$(MAKE) --jobs=2 unit-projects unit-snapshots lint-projects
 
 .PHONY: unit-projects
 unit-projects: setup
 	@$(STEP) "Tests of the dbt projects" $(BIN)/python -m pytest -q tests/unit/projects
+
+.PHONY: unit-snapshots
+unit-snapshots: setup
 	@$(STEP) "Templates are the reviewed ones" $(BIN)/python -m pytest -q tests/unit/stacks/test_snapshots.py
 
 .PHONY: ci-diff
