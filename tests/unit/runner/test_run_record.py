@@ -89,6 +89,8 @@ def test_an_event_arrives_though_none_follows() -> None:
     record.end({}, within_seconds=5)
 
     assert [event["step"] for event in events(memory)] == ["build"]
+    # Two seconds are promised; the rest is for the request.
+    assert SECONDS_BETWEEN_BATCHES <= 1
 
 
 def test_repeats_a_batch_that_s3_did_not_take_and_keeps_the_order() -> None:
