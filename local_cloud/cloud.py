@@ -30,6 +30,7 @@ VENVS = {
     "checkov": "Checkov",
     "datahub": "DataHub's reader of dbt",
     "screenshots": "what drives a browser",
+    "aws-cli": "the AWS CLI",
 }
 GLUE_CONNECTION_NAME = "warehouse"
 _CA_FILE_IN_CONTAINER = "/etc/warehouse-ca.pem"

@@ -132,6 +132,10 @@ class ContainerEngine(ABC):
     def push(self, reference: str, target: str, *, user: str, password: str) -> None:
         """Push the local image `reference` as `target` (registry/repository:tag) into a registry that speaks plain http."""
 
+    @abstractmethod
+    def pull(self, target: str, reference: str, *, user: str, password: str) -> None:
+        """Pull `target` out of a registry that speaks plain http, and call it `reference`."""
+
     def run(
         self,
         *arguments: str | Path,
@@ -232,6 +236,12 @@ class DockerEngine(ContainerEngine):
             self.run("tag", reference, target)
             self.run("--config", login_file.parent, "push", "--quiet", target)
 
+    def pull(self, target: str, reference: str, *, user: str, password: str) -> None:
+        """Pull `target` as `reference`."""
+        with _registry_login(self._folder, target, user=user, password=password) as login_file:
+            self.run("--config", login_file.parent, "pull", "--quiet", target)
+            self.run("tag", target, reference)
+
 
 class PodmanEngine(ContainerEngine):
     """
@@ -300,6 +310,8 @@ class PodmanEngine(ContainerEngine):
             ["podman", "system", "service", "--time=0", self.service_url],
             environment=_with_path(self.environment),
             log_file=self._folder / "service.log",
+            # The monitor of a container that ran out of memory leaves a file `oom` where it is.
+            working_folder=self._run_root,
         )
         deadline = time.monotonic() + 20
         while not self._socket.exists():
@@ -330,6 +342,12 @@ class PodmanEngine(ContainerEngine):
         """Push the local image `reference` as `target`."""
         with _registry_login(self._folder, target, user=user, password=password) as login_file:
             self.run("push", "--quiet", "--tls-verify=false", "--authfile", login_file, reference, f"docker://{target}")
+
+    def pull(self, target: str, reference: str, *, user: str, password: str) -> None:
+        """Pull `target` as `reference`."""
+        with _registry_login(self._folder, target, user=user, password=password) as login_file:
+            self.run("pull", "--quiet", "--tls-verify=false", "--authfile", login_file, f"docker://{target}")
+            self.run("tag", target, reference)
 
     @property
     def _socket(self) -> Path:

@@ -61,8 +61,13 @@ class Processes:
         environment: Mapping[str, str],
         log_file: Path,
         user: str | None = None,
+        working_folder: Path | None = None,
     ) -> int:
-        """Start `command` in the background with exactly `environment`, its output appended to `log_file`; returns the process id."""
+        """
+        Start `command` in the background with exactly `environment`, its output appended to `log_file`; returns the process id.
+
+        `working_folder` exists; default: the one of this process.
+        """
         if self.is_running(name):
             raise RuntimeError(f"process {name!r} is running already; stop it first")
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -76,6 +81,7 @@ class Processes:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 user=user,
+                cwd=working_folder,
             )
         record = {"pid": process.pid, "start_ticks": _start_ticks(process.pid), "log_file": str(log_file)}
         self._record_file(name).write_text(json.dumps(record))

@@ -2,7 +2,7 @@
 What CDK_DOCKER points to: Docker's command line, with the emulator as the registry.
 
 The CDK CLI calls `login`, `inspect`, `build`, `tag` and `push` with the name that the image will have in ECR. Builds and tags
-go to the container engine as they are; a push goes into the emulator's registry on loopback.
+go to the container engine as they are; a push goes into the emulator's registry on loopback, and a pull comes out of it.
 """
 
 import json
@@ -24,15 +24,19 @@ def main(arguments: Sequence[str]) -> None:
     password_file = Path(settings["password_file"])
     command = arguments[0] if arguments else "help"
     if command == "login":
-        _keep_password(password_file, sys.stdin.read())
+        _keep_password(password_file, sys.stdin.read().rstrip("\r\n"))
     elif command == "logout":
         password_file.unlink(missing_ok=True)
     else:
         engine = ContainerEngine.detect(Path(settings["engine_folder"]))
-        if command == "push":
+        if command in {"push", "pull"}:
             reference = arguments[-1]
             target = f"{settings['registry']}/{reference.partition('/')[2]}"
-            engine.push(reference, target, user="AWS", password=password_file.read_text())
+            login = {"user": "AWS", "password": password_file.read_text()}
+            if command == "push":
+                engine.push(reference, target, **login)
+            else:
+                engine.pull(target, reference, **login)
         else:
             options = engine.build_options if command == "build" else ()
             program = [engine.executable, command, *options, *arguments[1:]]

@@ -13,6 +13,7 @@ from local_cloud.emulator.docker_cli import SETTINGS_VARIABLE
 from local_cloud.processes import Processes, free_port
 
 _REPOSITORY_ROOT = Path(__file__).resolve().parent.parent.parent
+_LOOPBACK_NAMES = Path(__file__).resolve().parent / "loopback_names.cjs"
 _START_SECONDS = 60.0
 _PROCESS = "emulator"
 
@@ -65,6 +66,15 @@ class Emulator:
         return self._folder / "iam.jsonl"
 
     @property
+    def image_findings(self) -> Path:
+        """
+        What scans of images find from now on: a JSON object of image digests to findings in the form of ECR's API.
+
+        In an image that is not named nothing is found.
+        """
+        return self._folder / "image-findings.json"
+
+    @property
     def log_file(self) -> Path:
         """What the emulator itself has to say."""
         return self._folder / "emulator.log"
@@ -74,6 +84,7 @@ class Emulator:
         self._folder.mkdir(parents=True, exist_ok=True)
         self.iam_log.unlink(missing_ok=True)
         self.iam_log.touch()
+        self.image_findings.write_text("{}")
         port = free_port()
         registry = f"127.0.0.1:{port}"
         self._engine.start_service(insecure_registries=[registry])
@@ -158,7 +169,11 @@ class Emulator:
         temporary = self._folder / "tmp"
         temporary.mkdir(exist_ok=True)
         return {
-            "PATH": os.environ.get("PATH", os.defpath),
+            # With the locked Node, which functions run in.
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+            "NODE_OPTIONS": f'--require "{_LOOPBACK_NAMES}"',
+            # A name, since the SDK makes a longer one of it.
+            "AWS_ENDPOINT_URL_CLOUDFRONT_KEYVALUESTORE": f"http://localhost:{port}",
             "PYTHONPATH": str(_REPOSITORY_ROOT),
             "PYTHONDONTWRITEBYTECODE": "1",
             "HOME": str(self._folder),
@@ -173,6 +188,7 @@ class Emulator:
             "MINISTACK_REGION": self._region,
             "DOCKER_HOST": self._engine.service_url,
             "LOCAL_CLOUD_IAM_LOG": str(self.iam_log),
+            "LOCAL_CLOUD_IMAGE_FINDINGS": str(self.image_findings),
             "LOCAL_CLOUD_CONTAINER_LABELS": json.dumps(dict(self._engine.labels)),
             "LOCAL_CLOUD_TASK_ENVIRONMENT": json.dumps(
                 {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}", **self._task_environment}

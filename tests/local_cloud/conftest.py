@@ -51,7 +51,7 @@ def aws(tmp_path_factory: pytest.TempPathFactory, engine: ContainerEngine, emula
         task_mounts={str(mounted): "/mounted.txt"},
     )
     emulator.start()
-    yield Aws(emulator.endpoint_url, iam_log=emulator.iam_log)
+    yield Aws(emulator.endpoint_url, iam_log=emulator.iam_log, image_findings=emulator.image_findings)
     emulator.stop()
 
 

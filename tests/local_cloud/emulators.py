@@ -21,6 +21,7 @@ class Aws:
     secret_access_key: str = "test"
     session_token: str | None = None
     iam_log: Path | None = None
+    image_findings: Path | None = None
 
     def client(self, service: str) -> Any:  # noqa: ANN401 -- there are no types for most of these services
         """A client with the credentials of this account's user."""

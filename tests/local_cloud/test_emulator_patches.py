@@ -746,15 +746,21 @@ def test_function_has_the_sdk_and_the_credentials_of_its_role(aws: Aws, role: Ro
 
 
 @pytest.mark.parametrize(
-    ("condition", "heard"), [({}, 1), ({"Condition": {"StringEquals": {"aws:SourceAccount": ACCOUNT}}}, 0)], ids=str
+    ("condition", "heard"),
+    [({}, ["topic"]), ({"Condition": {"StringEquals": {"aws:SourceAccount": ACCOUNT}}}, ["dead"])],
+    ids=str,
 )
 def test_rule_publishes_where_the_topics_policy_lets_eventbridge(
-    aws: Aws, stock: Aws, unique: str, condition: dict[str, object], heard: int
+    aws: Aws, stock: Aws, unique: str, condition: dict[str, object], heard: list[str]
 ) -> None:
-    """A condition on EventBridge holds never, and an alert is lost as on AWS; the stock emulator asks no policy."""
+    """
+    A condition on EventBridge holds never: an alert is not published, as on AWS, and lies where its rule's dead letters go.
 
-    def published(where: Aws) -> int:
-        name = f"{unique}-{heard}"
+    The stock emulator asks no policy.
+    """
+
+    def told(where: Aws) -> list[str]:
+        name = f"{unique}-{heard[0]}"
         topic_arn = where.client("sns").create_topic(Name=name)["TopicArn"]
         statement = {
             "Effect": "Allow",
@@ -765,26 +771,49 @@ def test_rule_publishes_where_the_topics_policy_lets_eventbridge(
         }
         policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
         where.client("sns").set_topic_attributes(TopicArn=topic_arn, AttributeName="Policy", AttributeValue=policy)
-        queue_url = where.client("sqs").create_queue(QueueName=name)["QueueUrl"]
-        queue_arn = where.client("sqs").get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])[
-            "Attributes"
-        ]["QueueArn"]
-        open_queue = {"Effect": "Allow", "Principal": "*", "Action": "sqs:SendMessage", "Resource": queue_arn}
-        where.client("sqs").set_queue_attributes(
-            QueueUrl=queue_url,
-            Attributes={"Policy": json.dumps({"Version": "2012-10-17", "Statement": [open_queue]})},
-        )
-        where.client("sns").subscribe(TopicArn=topic_arn, Protocol="sqs", Endpoint=queue_arn)
-        where.client("events").put_rule(Name=name, EventPattern=json.dumps({"source": [name]}))
-        where.client("events").put_targets(Rule=name, Targets=[{"Id": "1", "Arn": topic_arn}])
+        queues = {"topic": _queue_that_takes(where, name, "*", {}), "dead": "", "closed": ""}
+        rule_arn = where.client("events").put_rule(Name=name, EventPattern=json.dumps({"source": [name]}))["RuleArn"]
+        events = {"Service": "events.amazonaws.com"}
+        for dead, source_arn in {"dead": rule_arn, "closed": f"{rule_arn}-of-another"}.items():
+            condition_of_queue = {"Condition": {"ArnLike": {"aws:SourceArn": source_arn}}}
+            queues[dead] = _queue_that_takes(where, f"{name}-{dead}", events, condition_of_queue)
+        where.client("sns").subscribe(TopicArn=topic_arn, Protocol="sqs", Endpoint=_queue_arn(where, queues["topic"]))
+        targets = [{"Id": "1", "Arn": topic_arn, "DeadLetterConfig": {"Arn": _queue_arn(where, queues["dead"])}}]
+        if heard == ["dead"]:
+            closed = {"Arn": _queue_arn(where, queues["closed"])}
+            targets.append({"Id": "2", "Arn": topic_arn, "DeadLetterConfig": closed})
+        where.client("events").put_targets(Rule=name, Targets=targets)
         where.client("events").put_events(Entries=[{"Source": name, "DetailType": "d", "Detail": "{}"}])
-        return len(
-            where.client("sqs")
-            .receive_message(QueueUrl=queue_url, WaitTimeSeconds=2 if where is aws and not heard else 20)
-            .get("Messages", [])
-        )
+        where.client("sqs").receive_message(QueueUrl=queues[heard[0]], VisibilityTimeout=0, WaitTimeSeconds=2)
+        return [
+            name_of_queue
+            for name_of_queue, queue_url in queues.items()
+            if where.client("sqs").receive_message(QueueUrl=queue_url).get("Messages")
+        ]
 
-    assert (published(aws), published(stock)) == (heard, 1)
+    assert (told(aws), told(stock)) == (heard, ["topic"])
+
+
+def _queue_that_takes(where: Aws, name: str, principal: object, condition: Mapping[str, object]) -> str:
+    """The URL of a queue whose policy lets `principal` send."""
+    queue_url: str = where.client("sqs").create_queue(QueueName=name)["QueueUrl"]
+    send = {
+        "Effect": "Allow",
+        "Principal": principal,
+        "Action": "sqs:SendMessage",
+        "Resource": _queue_arn(where, queue_url),
+        **condition,
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [send]})
+    where.client("sqs").set_queue_attributes(QueueUrl=queue_url, Attributes={"Policy": policy})
+    return queue_url
+
+
+def _queue_arn(where: Aws, queue_url: str) -> str:
+    arn: str = where.client("sqs").get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])["Attributes"][
+        "QueueArn"
+    ]
+    return arn
 
 
 def test_queue_tells_how_many_messages_wait(aws: Aws, stock: Aws, unique: str) -> None:
@@ -812,8 +841,29 @@ def test_queue_tells_how_many_messages_wait(aws: Aws, stock: Aws, unique: str) -
     assert (most(aws, within_seconds=30), most(stock, within_seconds=3)) == (1, 0)
 
 
-def test_tests_can_play_a_service(aws: Aws, stock: Aws, unique: str) -> None:
-    """The account's root user may tell of what AWS's own services do and the emulator does not."""
-    event = {"Source": "aws.ecr", "DetailType": "ECR Image Scan", "Detail": "{}"}
+def test_secret_with_a_key_of_its_own_needs_the_key(aws: Aws, stock: Aws, unique: str, role: RoleMaker) -> None:
+    """Who reads or writes it must be allowed the key, through Secrets Manager and for that secret."""
 
-    assert [where.client("events").put_events(Entries=[event])["FailedEntryCount"] for where in (aws, stock)] == [0, 1]
+    def answers(where: Aws) -> list[str]:
+        key_arn = where.client("kms").create_key()["KeyMetadata"]["Arn"]
+        arn = where.client("secretsmanager").create_secret(Name=unique, SecretString="x", KmsKeyId=key_arn)["ARN"]
+        secret = {"Action": ["secretsmanager:GetSecretValue", "secretsmanager:PutSecretValue"], "Resource": arn}
+
+        def may(actions: list[str], secret_arn: str) -> list[str]:
+            through = {
+                "kms:ViaService": f"secretsmanager.{REGION}.amazonaws.com",
+                "kms:EncryptionContext:SecretARN": secret_arn,
+            }
+            key = {"Action": actions, "Resource": key_arn, "Condition": {"StringEquals": through}}
+            client = where.assume(role(where, secret, key)).client("secretsmanager")
+            return [
+                refusal(lambda: client.get_secret_value(SecretId=arn)),
+                refusal(lambda: client.put_secret_value(SecretId=arn, SecretString="y")),
+            ]
+
+        both = ["kms:Decrypt", "kms:GenerateDataKey"]
+        return [*may(both, arn), *may(["kms:Decrypt"], arn), *may(both, f"{arn}-of-another")]
+
+    denied = "AccessDeniedException"
+    assert answers(aws) == ["allowed", "allowed", "allowed", denied, denied, denied]
+    assert answers(stock) == ["allowed"] * 6

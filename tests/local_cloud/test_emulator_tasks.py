@@ -8,12 +8,13 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from local_cloud.container_engine import ContainerEngine
+from local_cloud.container_engine import ContainerEngine, ContainerEngineError
 from tests.local_cloud.emulators import ACCOUNT, REGION, Aws
 
 RoleMaker = Callable[..., str]
@@ -116,9 +117,26 @@ class Tasks:
 def published(aws: Aws, engine: ContainerEngine, image: str) -> None:
     """The test's image in the emulator's registry."""
     aws.client("ecr").create_repository(repositoryName="test")
+    engine.push(image, f"{_registry(aws)}/test:1", **_login(aws))
+
+
+def _registry(aws: Aws) -> str:
+    return aws.endpoint_url.removeprefix("http://")
+
+
+def _login(aws: Aws) -> dict[str, str]:
     token = aws.client("ecr").get_authorization_token()["authorizationData"][0]["authorizationToken"]
     user, _, password = base64.b64decode(token).decode().partition(":")
-    engine.push(image, f"{aws.endpoint_url.removeprefix('http://')}/test:1", user=user, password=password)
+    return {"user": user, "password": password}
+
+
+def test_image_is_pulled_under_another_name(aws: Aws, engine: ContainerEngine, published: None) -> None:
+    """Out of the registry, by those who are logged in and by no others."""
+    engine.pull(f"{_registry(aws)}/test:1", "pulled:1", **_login(aws))
+
+    assert engine.has_image("pulled:1")
+    with pytest.raises(ContainerEngineError):
+        engine.pull(f"{_registry(aws)}/test:1", "pulled:2", user="AWS", password="wrong")
 
 
 @pytest.fixture
@@ -149,13 +167,17 @@ def ending(task: Mapping[str, Any]) -> tuple[str, str, int | None, str | None]:
 
 def test_exit_code_and_whole_log_survive_a_short_run(tasks: Tasks) -> None:
     """A container that writes much and ends at once loses no line, and its exit code is the task's."""
-    script = "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); echo line $i; done; echo error >&2; exit 3"
+    script = (
+        "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); echo line $i; done; echo error >&2; printf '%020000d\\n' 7; "
+        "printf 'no end of line'; exit 3"
+    )
 
     task = tasks.end(tasks.start(script))
 
-    expected = [f"line {number}" for number in range(1, 3001)]
-    assert expected == [line for line in tasks.log(task) if line.startswith("line")]
-    assert "error" in tasks.log(task)
+    lines = tasks.log(task)
+    assert "error" in lines
+    lines.remove("error")
+    assert lines == [*(f"line {number}" for number in range(1, 3001)), f"{7:020000}", "no end of line"]
     assert ending(task) == ("EssentialContainerExited", "Essential container in task exited", 3, None)
 
 
@@ -234,6 +256,15 @@ def test_stopped_task_may_end_in_order(tasks: Tasks) -> None:
     assert tasks.log(task) == ["up", "ending"]
 
 
+def test_tasks_that_are_stopped_at_once_end(tasks: Tasks) -> None:
+    """However little of them is there by then; none is left that nobody ends."""
+    arns = [tasks.start("trap 'exit 0' TERM; while :; do sleep 0.1; done") for _ in range(3)]
+    for arn in arns:
+        tasks.ecs.stop_task(cluster=tasks.name, task=arn)
+
+    assert {tasks.end(arn)["stopCode"] for arn in arns} == {"UserInitiated"}
+
+
 def test_stopped_task_is_killed_after_its_stop_timeout(tasks: Tasks) -> None:
     """A container that ignores SIGTERM gets SIGKILL after stopTimeout, exit code 137."""
     arn = tasks.start("trap '' TERM; echo up; while :; do sleep 0.1; done")
@@ -247,12 +278,14 @@ def test_stopped_task_is_killed_after_its_stop_timeout(tasks: Tasks) -> None:
 
 
 def test_task_ends_when_its_memory_is_used_up(tasks: Tasks) -> None:
-    """The task's memory is a limit: the container is killed and ECS says why."""
+    """The task's memory is a limit: the container is killed and ECS says why. Nothing is left where the tests were started."""
+    before = set(Path.cwd().iterdir())
     reason = "OutOfMemoryError: Container killed due to memory usage"
 
     task = tasks.end(tasks.start("x=0123456789; while :; do x=$x$x; done"))
 
     assert ("EssentialContainerExited", "Essential container in task exited", 137, reason) == ending(task)
+    assert Path.cwd() / "oom" not in set(Path.cwd().iterdir()) - before
 
 
 def test_launch_may_give_a_container_less_memory(tasks: Tasks) -> None:
@@ -361,6 +394,40 @@ def test_launch_role_is_kept_to_its_cluster(tasks: Tasks, role: RoleMaker) -> No
     for call in calls:
         with pytest.raises(ClientError, match="AccessDenied"):
             call()
+
+
+def test_a_tag_says_who_may_stop_a_task(tasks: Tasks, role: RoleMaker) -> None:
+    """The condition on a task's tag is asked of the task, and what a task may be tagged with of the request that starts it."""
+    tag = [{"key": "owner", "value": "us"}]
+    as_ours = {"StringEquals": {"ecs:CreateAction": "RunTask", "aws:RequestTag/owner": "us"}}
+    may: list[dict[str, object]] = [
+        {"Action": ["ecs:RunTask", "iam:PassRole"], "Resource": "*"},
+        {"Action": "ecs:TagResource", "Resource": "*", "Condition": as_ours},
+        {"Action": "ecs:StopTask", "Resource": "*", "Condition": {"StringEquals": {"aws:ResourceTag/owner": "us"}}},
+    ]
+    tasks.define()
+    everybody, us = tasks.ecs, tasks.aws.assume(role(tasks.aws, *may)).client("ecs")
+    until_stopped = "trap 'exit 0' TERM; echo up; while :; do sleep 0.1; done"
+    theirs = tasks.start(until_stopped)
+    tasks.ecs = us
+    ours = tasks.start(until_stopped, tags=tag)
+    refused: list[Callable[[], object]] = [
+        lambda: tasks.start("exit 0", tags=[{"key": "owner", "value": "them"}]),
+        lambda: us.tag_resource(resourceArn=theirs, tags=tag),
+        lambda: us.stop_task(cluster=tasks.name, task=theirs),
+    ]
+    for call in refused:
+        with pytest.raises(ClientError, match="AccessDenied"):
+            call()
+    tasks.ecs = everybody
+    for task in (ours, theirs):
+        tasks.running(task, "up")
+    us.stop_task(cluster=tasks.name, task=ours)
+
+    assert tasks.end(ours)["stopCode"] == "UserInitiated"
+    assert tasks.describe(theirs)["desiredStatus"] == "RUNNING"
+    everybody.stop_task(cluster=tasks.name, task=theirs)
+    tasks.end(theirs)
 
 
 def test_rejects_a_role_that_does_not_trust_ecs(tasks: Tasks, role: RoleMaker) -> None:

@@ -14,7 +14,10 @@ from local_cloud.emulator.patches import (
     events,
     fargate,
     iam,
+    image_scans,
     resource_types,
+    rotation,
+    secret_keys,
 )
 
 
@@ -24,9 +27,12 @@ def apply_all() -> None:
     cloudformation.apply()
     custom_resources.apply()
     resource_types.apply()
+    rotation.apply()
+    secret_keys.apply()
     ecr.apply()
     credentials.apply()
     fargate.apply()
     ecs.apply()
     events.apply()
+    image_scans.apply()
     cloudwatch.apply()

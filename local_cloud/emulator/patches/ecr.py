@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 
 from local_cloud.emulator.patches.iam import caller_access_key_id, key_allows
-from local_cloud.emulator.patches.stock import Json, Response, ecr, replace, responses
+from local_cloud.emulator.patches.stock import Json, Response, ecr, refusal, replace, responses
 
 _USER = "AWS"
 # What each request of the protocol needs: AWS documentation, "IAM permissions for pushing an image to an Amazon ECR private
@@ -46,8 +46,7 @@ def _say_that_an_image_is_missing() -> None:
                             f"The image with imageId {{{wanted}}} does not exist within the repository with name '{name}' "
                             f"in the registry with id '{responses.get_account_id()}'"
                         )
-                        refused: Response = responses.error_response_json("ImageNotFoundException", message, 400)
-                        return refused
+                        return refusal("ImageNotFoundException", message)
             return stock(data)
 
         return describe_images

@@ -7,7 +7,16 @@ from collections.abc import Callable
 
 from local_cloud.emulator.patches import fargate
 from local_cloud.emulator.patches.iam import caller_may, role_trusts
-from local_cloud.emulator.patches.stock import Json, Response, ecs, iam_evaluator, replace, resource_lock, responses
+from local_cloud.emulator.patches.stock import (
+    Json,
+    Response,
+    ecs,
+    iam_evaluator,
+    refusal,
+    replace,
+    resource_lock,
+    responses,
+)
 
 # "The total amount of … overrides … up to 8192 characters" (ECS API reference, TaskOverride).
 _LONGEST_OVERRIDES = 8192
@@ -46,14 +55,14 @@ def _refuse_what_ecs_refuses(stock: Callable[[Json], Response]) -> Callable[[Jso
     def run_task(data: Json) -> Response:
         cluster = ecs._resolve_cluster_name(data.get("cluster", "default"))
         if cluster not in ecs._clusters:
-            return _error("ClusterNotFoundException", "Cluster not found.")
+            return refusal("ClusterNotFoundException", "Cluster not found.")
         definition = ecs._task_defs.get(ecs._resolve_td_key(data.get("taskDefinition", "")))
         if definition is None:
-            return _error("ClientException", "Unable to find task definition.")
+            return refusal("ClientException", "Unable to find task definition.")
         if definition["status"] != "ACTIVE":
-            return _error("ClientException", "TaskDefinition is inactive")
+            return refusal("ClientException", "TaskDefinition is inactive")
         problem = _problem(data, definition)
-        return _error("InvalidParameterException", problem) if problem else stock(data)
+        return refusal("InvalidParameterException", problem) if problem else stock(data)
 
     return run_task
 
@@ -81,19 +90,20 @@ def _check_roles(stock: Callable[[Json], Response]) -> Callable[[Json], Response
     def run_task(data: Json) -> Response:
         definition = ecs._task_defs.get(ecs._resolve_td_key(data.get("taskDefinition", ""))) or {}
         overrides = data.get("overrides") or {}
-        for name in ("taskRoleArn", "executionRoleArn"):
-            role = overrides.get(name) or definition.get(name)
-            if not role:
-                continue
+        named = (overrides.get(name) or definition.get(name) for name in ("taskRoleArn", "executionRoleArn"))
+        roles = [role for role in named if role]
+        for role in roles:
             if not caller_may("iam:PassRole", role, {"iam:PassedToService": _ECS_TASKS}):
                 caller = iam_evaluator.caller_arn()
-                return _error(
+                return refusal(
                     "AccessDeniedException",
                     f"User: {caller} is not authorized to perform: iam:PassRole on resource: {role} "
                     "because no identity-based policy allows the iam:PassRole action",
                 )
+        # ECS tries them only after IAM has allowed the call.
+        for role in roles:
             if not role_trusts(role, _ECS_TASKS):
-                return _error(
+                return refusal(
                     "ClientException",
                     f"ECS was unable to assume the role '{role}' that was provided for this task. Please verify that the role "
                     "being passed has the proper trust relationship and permissions and that your IAM user has permissions "
@@ -148,10 +158,10 @@ def _let_tasks_end_in_order() -> None:
         def stop_task(data: Json) -> Response:
             cluster = ecs._resolve_cluster_name(data.get("cluster", "default"))
             if cluster not in ecs._clusters:
-                return _error("ClusterNotFoundException", "Cluster not found.")
+                return refusal("ClusterNotFoundException", "Cluster not found.")
             task = ecs._resolve_task(data.get("task", ""), cluster)
             if task is None:
-                return _error("InvalidParameterException", "The referenced task was not found.")
+                return refusal("InvalidParameterException", "The referenced task was not found.")
             fargate.stop_task(task, data.get("reason") or "Task stopped by user")
             with resource_lock("ecs-task", task["taskArn"]):
                 answer: Response = responses.json_response({"task": ecs._sanitize(task)})
@@ -160,8 +170,3 @@ def _let_tasks_end_in_order() -> None:
         return stop_task
 
     replace(ecs, "_stop_task", "data", by=stop)
-
-
-def _error(code: str, message: str) -> Response:
-    refused: Response = responses.error_response_json(code, message, 400)
-    return refused

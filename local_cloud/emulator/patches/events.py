@@ -3,14 +3,14 @@
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Any
 
 from local_cloud.emulator.patches import fargate
-from local_cloud.emulator.patches.iam import caller_access_key_id, role_allows
-from local_cloud.emulator.patches.stock import Json, ecs, eventbridge, kms, replace, resource_lock, responses, sns
+from local_cloud.emulator.patches.iam import role_allows
+from local_cloud.emulator.patches.stock import Json, ecs, eventbridge, kms, replace, resource_lock, responses, sns, sqs
 
 _log = logging.getLogger(__name__)
 
@@ -23,7 +23,6 @@ def apply() -> None:
     _tell_of_task_states()
     _deliver_as_the_schedules_role()
     _publish_as_eventbridge_may()
-    _let_root_play_services()
 
 
 def _start_tasks_as_targets() -> None:
@@ -110,26 +109,38 @@ def _publish_as_eventbridge_may() -> None:
     A rule publishes to a topic if the policy of the topic, and of its key, lets EventBridge without a condition.
 
     EventBridge says nothing of itself that a condition could hold: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html#eb-sns-permissions
-    and https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html. The stock emulator asks no policy.
+    and https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html. What it may not publish goes to the target's dead-letter
+    queue, at once and not after a day, if the queue's policy lets it. The stock emulator asks no policy and knows no such queue.
     """
 
-    def dispatch(stock: Callable[[str, str], None]) -> Callable[[str, str], None]:
-        def dispatch_to_sns(arn: str, payload: str) -> None:
-            topic = sns._topics.get(arn)
-            attributes = topic["attributes"] if topic else {}
-            refused = [] if lets_eventbridge(attributes.get("Policy"), "sns:Publish") else ["the topic's policy"]
-            if key_id := attributes.get("KmsMasterKeyId"):
-                key = kms._keys.get(key_id.rpartition("/")[2]) or {}
-                if not lets_eventbridge(key.get("Policy"), "kms:GenerateDataKey"):
-                    refused.append("the policy of the topic's key")
-            if refused:
-                _log.error("EventBridge may not publish to %s by %s", arn, " and ".join(refused))
+    def invoke(stock: Callable[..., None]) -> Callable[..., None]:
+        def invoke_target(target: Json, event: Json, rule: Json, view: object = None) -> None:
+            refused = list(_refusals_to_publish(target.get("Arn", "")))
+            if not refused:
+                stock(target, event, rule, view)
                 return
-            stock(arn, payload)
+            _log.error("EventBridge may not publish to %s by %s", target["Arn"], " and ".join(refused))
+            dead_letters = (target.get("DeadLetterConfig") or {}).get("Arn")
+            if dead_letters and sqs.queue_policy_allows(
+                dead_letters, "events.amazonaws.com", rule["Arn"], responses.get_account_id()
+            ):
+                stock({"Arn": dead_letters}, event, rule, view)
 
-        return dispatch_to_sns
+        return invoke_target
 
-    replace(eventbridge, "_dispatch_to_sns", "arn", "payload", by=dispatch)
+    replace(eventbridge, "_invoke_target", "target", "event", "rule", "view", by=invoke)
+
+
+def _refusals_to_publish(arn: str) -> Iterator[str]:
+    topic = sns._topics.get(arn)
+    if topic is None:
+        return
+    if not lets_eventbridge(topic["attributes"].get("Policy"), "sns:Publish"):
+        yield "the topic's policy"
+    if key_id := topic["attributes"].get("KmsMasterKeyId"):
+        key = kms._keys.get(key_id.rpartition("/")[2]) or {}
+        if not lets_eventbridge(key.get("Policy"), "kms:GenerateDataKey"):
+            yield "the policy of the topic's key"
 
 
 def lets_eventbridge(policy: str | None, action: str) -> bool:
@@ -147,15 +158,6 @@ def lets_eventbridge(policy: str | None, action: str) -> bool:
         ):
             return True
     return False
-
-
-def _let_root_play_services() -> None:
-    """Tests play services that tell EventBridge of what the emulator does not do, such as scans of images; AWS lets nobody."""
-
-    def put(stock: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda data, allow_aws_source=False: stock(data, allow_aws_source or not caller_access_key_id())
-
-    replace(eventbridge, "_put_events", "data", "allow_aws_source", by=put)
 
 
 def _filled(text: str, event: Json, schedule: Json) -> str:
@@ -194,14 +196,19 @@ def _tell_of_task_states() -> None:
 def _tell(task: Json) -> None:
     with resource_lock("ecs-task", task["taskArn"]):
         detail = json.dumps(ecs._sanitize(task), default=str)
+    tell("aws.ecs", "ECS Task State Change", detail, task["taskArn"])
+
+
+def tell(source: str, detail_type: str, detail: str, resource_arn: str) -> None:
+    """Put an event of one of AWS's services on the default bus; `detail` is JSON."""
     eventbridge._dispatch_event(
         {
             "EventId": responses.new_uuid(),
-            "Source": "aws.ecs",
-            "DetailType": "ECS Task State Change",
+            "Source": source,
+            "DetailType": detail_type,
             "Detail": detail,
             "Time": time.time(),
-            "Resources": [task["taskArn"]],
+            "Resources": [resource_arn],
             "Account": responses.get_account_id(),
             "Region": responses.get_region(),
             "EventBusName": "default",

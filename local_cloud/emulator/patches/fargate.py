@@ -79,6 +79,10 @@ def _run_task(  # noqa: PLR0917 -- the emulator's own signature
     with responses.request_scope(account_id, region):
         running = _Task(task, td, container_overrides)
         _tasks[task["taskArn"]] = running
+        with resource_lock("ecs-task", task["taskArn"]):
+            # StopTask may have come before this thread.
+            if task["desiredStatus"] == "STOPPED":
+                running.stop_requested.set()
         try:
             running.run()
         finally:
@@ -196,7 +200,7 @@ class _Task:
             wait.join()
         for container in self._containers:
             if container.log is not None:
-                container.log.finish(container.handle)
+                container.log.finish()
 
     def _wait_for(self, container: _Container) -> None:
         container.exit_code = int(container.handle.wait(timeout=None)["StatusCode"])

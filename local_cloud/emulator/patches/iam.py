@@ -3,14 +3,17 @@
 import contextvars
 import json
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from local_cloud.emulator.patches.stock import Json, app, ecs, iam, iam_actions, iam_evaluator, replace, responses
 
+_KEY_VALUE_STORE = re.compile(r"/key-value-stores/(arn:[^/]+/[^/]+)")
 _LOG_FILE_VARIABLE = "LOCAL_CLOUD_IAM_LOG"
 # How the checks that one request needs beyond its first travel from where its body is known to where it is decided.
 _FURTHER_CHECKS = "local-cloud:further-checks"
@@ -192,6 +195,8 @@ def _authorize_on_the_right_resources() -> None:
             region: str,
             account_id: str,
         ) -> str:
+            if service == "cloudfront-keyvaluestore" and (store := _KEY_VALUE_STORE.match(unquote(path))):
+                return store[1]
             action = headers.get("x-amz-target", "").rpartition(".")[2]
             resources = _resources(service, action, _json_body(body), f"arn:aws:{service}:{region}:{account_id}")
             return (
@@ -248,7 +253,8 @@ def _ecs_resources(action: str, data: Json, prefix: str) -> Iterator[str]:
 
 def _know_the_condition_keys_of_ecs() -> None:
     """
-    `ecs:cluster` is what keeps a launch role to its own cluster, and tags at RunTask need ecs:TagResource on top.
+    `ecs:cluster` is what keeps a launch role to its own cluster, and tags at RunTask need ecs:TagResource on top. A task's own tags
+    say who may stop it.
 
     One request may also name several resources, which all must be allowed.
     """
@@ -265,6 +271,9 @@ def _know_the_condition_keys_of_ecs() -> None:
             ]
             if service == "ecs":
                 keys["ecs:cluster"] = f"{prefix}:cluster/{_cluster_name(data)}"
+                if action == "StopTask":
+                    (task,) = _ecs_resources(action, data, prefix)
+                    keys |= {f"aws:ResourceTag/{tag['key']}".lower(): tag["value"] for tag in ecs._tags.get(task, [])}
                 if action == "RunTask" and data.get("tags"):
                     tagged = f"{prefix}:task/{_cluster_name(data)}/*"
                     further.append(("ecs:TagResource", tagged, {"ecs:CreateAction": "RunTask"}))

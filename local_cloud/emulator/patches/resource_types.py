@@ -11,23 +11,23 @@ Created = tuple[str, Json]
 
 def apply() -> None:
     """Apply the patches of this module."""
-    _add("AWS::EC2::FlowLog", create=_create_flow_log, delete=_delete_flow_log)
-    _add(
+    add_type("AWS::EC2::FlowLog", create=_create_flow_log, delete=_delete_flow_log)
+    add_type(
         "AWS::EC2::SecurityGroupIngress",
         create=lambda props: _authorize("ingress", props),
         delete=lambda _, props: _revoke("ingress", props),
     )
-    _add(
+    add_type(
         "AWS::EC2::SecurityGroupEgress",
         create=lambda props: _authorize("egress", props),
         delete=lambda _, props: _revoke("egress", props),
     )
-    _add(
+    add_type(
         "AWS::ECS::ClusterCapacityProviderAssociations",
         create=_associate_capacity_providers,
         delete=lambda cluster, _: _put_capacity_providers(cluster, [], []),
     )
-    _add("AWS::IAM::OIDCProvider", create=_create_oidc_provider, delete=_delete_oidc_provider)
+    add_type("AWS::IAM::OIDCProvider", create=_create_oidc_provider, delete=_delete_oidc_provider)
 
     # They call the emulator itself, which must be free to answer meanwhile.
     replace(
@@ -41,7 +41,7 @@ def apply() -> None:
 _added: set[str] = set()
 
 
-def _add(resource_type: str, *, create: Callable[[Json], Created], delete: Callable[[str, Json], None]) -> None:
+def add_type(resource_type: str, *, create: Callable[[Json], Created], delete: Callable[[str, Json], None]) -> None:
     """Let templates have `resource_type`; a change of it makes a new one in the place of the old one."""
     if resource_type in provisioners._RESOURCE_HANDLERS:
         raise StockEmulatorChangedError(f"the emulator has {resource_type} of its own now")

@@ -8,7 +8,7 @@ from docker import errors as docker_errors  # type: ignore[import-untyped]
 from docker import from_env as docker_client
 from ministack import app  # type: ignore[import-not-found]
 from ministack.core import iam_actions, iam_evaluator, responses  # type: ignore[import-not-found]
-from ministack.core.concurrency import resource_lock  # type: ignore[import-not-found]
+from ministack.core.concurrency import resource_lock, spawn_background  # type: ignore[import-not-found]
 from ministack.services import (  # type: ignore[import-not-found]
     cloudwatch,
     cloudwatch_logs,
@@ -19,6 +19,7 @@ from ministack.services import (  # type: ignore[import-not-found]
     iam,
     imds,
     kms,
+    lambda_svc,
     scheduler,
     secretsmanager,
     sns,
@@ -45,13 +46,16 @@ __all__ = [
     "iam_evaluator",
     "imds",
     "kms",
+    "lambda_svc",
     "provisioners",
+    "refusal",
     "replace",
     "resource_lock",
     "responses",
     "scheduler",
     "secretsmanager",
     "sns",
+    "spawn_background",
     "sqs",
     "stacks",
     "sts",
@@ -83,3 +87,9 @@ def replace(owner: Any, name: str, *parameters: str, by: Callable[[Any], Any]) -
         owner[name] = by(stock)
     else:
         setattr(owner, name, by(stock))
+
+
+def refusal(code: str, message: str) -> Response:
+    """The answer of a service of JSON that will not do what it was asked for."""
+    answer: Response = responses.error_response_json(code, message, 400)
+    return answer
