@@ -225,11 +225,11 @@ def _airflow_parallel() -> Figure:
     return Figure(names=airflow_parallel.names(), measure=measure)
 
 
-def _synth() -> Figure:
+def _synth(part: list[str]) -> Figure:
     def measure(bench: Bench) -> Iterator[Result]:
-        yield from synth.measure(repeat=bench.repeat, steps=bench.steps)
+        yield from synth.measure(part, repeat=bench.repeat, steps=bench.steps)
 
-    return Figure(names=synth.names(), measure=measure)
+    return Figure(names=part, measure=measure)
 
 
 def _pages() -> Figure:
@@ -264,7 +264,7 @@ FIGURES = (
     *(_airflow(models) for models in airflow.SIZES),
     *(_airflow_local(models) for models in airflow.SIZES),
     _airflow_parallel(),
-    _synth(),
+    *(_synth(part) for part in synth.parts()),
     _push_to_deployed(),
     _fleet_deploy(),
     _pages(),

@@ -1,14 +1,8 @@
-"""
-`python -m benchmarks.fleet_app FOLDER ENVIRONMENTS PROJECTS`: the CDK app of a fleet of small dbt projects.
-
-With 0 environments it is a bare app with as many empty stacks as projects.
-"""
+"""`python -m benchmarks.fleet_app FOLDER ENVIRONMENTS PROJECTS`: the CDK app of a fleet of small dbt projects."""
 
 import dataclasses
 import sys
 from pathlib import Path
-
-import aws_cdk as cdk
 
 from benchmarks.generated_project import generate_project
 from constructs_lib.ci_access import GitHub, GitLab
@@ -57,19 +51,9 @@ def _project(folder: Path, number: int) -> DbtProject:
     return dataclasses.replace(LIVE.projects[0], name=f"shop_{number:03d}", path=folder)
 
 
-def _bare(stacks: int) -> int:
-    app = cdk.App()
-    for number in range(stacks):
-        cdk.Stack(app, f"Stack{number}", env=cdk.Environment(account=LIVE.account, region=LIVE.region))
-    app.synth()
-    return 0
-
-
 def main() -> int:
     """Synthesize; returns the exit code."""
     folder, environments, projects = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-    if not environments:
-        return _bare(projects)
     return synthesize(lambda: fleet(folder, environments=environments, projects=projects))
 
 

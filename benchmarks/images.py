@@ -106,7 +106,7 @@ def _article_context(project: Project) -> Iterator[Path]:
         for script in ("run_dbt.sh", "export_glue_redshift_connection.py"):
             shutil.copyfile(_ARTICLE / script, scripts / script)
         (context / "requirements.txt").write_text("".join(f"{line}\n" for line in _article_requirements()))
-        for path in files.relative_paths():
+        for path in files.relative_paths:
             target = context / "dbt" / path
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(files.folder / path, target)

@@ -28,14 +28,14 @@ _FIGURES_OF_SIZE = ("template_bytes_project_100", "template_bytes_environment_10
 _FLEETS = FOLDER / "fleets"
 
 
-def names() -> list[str]:
-    """What is measured."""
+def parts() -> list[list[str]]:
+    """What is measured, the figures together that are measured together."""
+    *smaller, largest = (f"synth_{size}" for size in SIZES)
     return [
-        *(f"synth_{size}" for size in SIZES),
-        "synth_10_environments",
-        "synth_1_first",
-        *_FIGURES_OF_SIZE,
-        *_FIGURES_OF_A_CHANGE,
+        ["synth_1_first"],
+        *([name] for name in smaller),
+        [largest, *_FIGURES_OF_SIZE, *_FIGURES_OF_A_CHANGE],
+        ["synth_10_environments"],
     ]
 
 
@@ -53,18 +53,21 @@ class _Fleet:
         return self.folder / "cdk.out"
 
 
-def measure(*, repeat: int, steps: Steps) -> Iterator[Result]:
-    """Synthesize fleets and bare apps in turn, then change a model of one of 100 projects."""
+def measure(part: Sequence[str], *, repeat: int, steps: Steps) -> Iterator[Result]:
+    """Measure one of `parts`: synthesize fleets and bare apps in turn, and of 100 projects then change a model of one."""
     shutil.rmtree(_FLEETS, ignore_errors=True)
-    with steps.step("synth_1_first") as step:
-        first = [_first_synth_seconds(number) for number in range(repeat)]
-        step.say(f"{first[0]:.1f} CPU seconds")
-    yield compare("synth_1_first", "CPU s", ours=first)
-    for size in SIZES:
-        yield from _series(f"synth_{size}", _Fleet(1, size), repeat, steps)
-    yield from _series("synth_10_environments", _Fleet(10, 10), repeat, steps)
-    yield from _sizes(_Fleet(1, SIZES[-1]))
-    yield from _change(_Fleet(1, SIZES[-1]), repeat, steps)
+    name, *more = part
+    if name == "synth_1_first":
+        with steps.step(name) as step:
+            first = [_first_synth_seconds(number) for number in range(repeat)]
+            step.say(f"{first[0]:.1f} CPU seconds")
+        yield compare(name, "CPU s", ours=first)
+        return
+    fleets = {f"synth_{size}": _Fleet(1, size) for size in SIZES} | {"synth_10_environments": _Fleet(10, 10)}
+    yield from _series(name, fleets[name], repeat, steps)
+    if more:
+        yield from _sizes(fleets[name])
+        yield from _change(fleets[name], repeat, steps)
 
 
 def _series(name: str, fleet_: _Fleet, repeat: int, steps: Steps) -> Iterator[Result]:
@@ -77,7 +80,7 @@ def _series(name: str, fleet_: _Fleet, repeat: int, steps: Steps) -> Iterator[Re
         with steps.step(f"{name}: {number} of {repeat}") as step:
             ours.append(_synth(fleet_.folder, fleet_.environments, fleet_.projects, fleet_.assembly))
             bare = fleet_.folder / "bare.out"
-            other.append(_synth(fleet_.folder, 0, fleet_.environments * fleet_.projects, bare))
+            other.append(_synth_bare(fleet_.environments * fleet_.projects, bare))
             step.say(f"ours {ours[-1]:.1f}, bare {other[-1]:.1f} CPU seconds")
     yield compare(name, "CPU s", ours=ours, other=other, other_name=BARE_APP)
 
@@ -109,10 +112,20 @@ def _first_synth_seconds(number: int) -> float:
 
 def _synth(folder: Path, environments: int, projects: int, output: Path) -> float:
     """CPU seconds of `cdk synth` and all that it starts."""
-    app = f"{sys.executable} -m benchmarks.fleet_app {folder} {environments} {projects}"
-    # The bare app as it comes, with CDK's own validation of templates; ours is validated by `make check`.
-    app = f"CDK_VALIDATION=false {app}" if environments else app
+    return _cpu_seconds(
+        "synth", "--quiet", "--app", _app(folder, environments, projects), "--output", str(output), "**"
+    )
+
+
+def _synth_bare(stacks: int, output: Path) -> float:
+    # As it comes, with CDK's own validation of templates.
+    app = f"{sys.executable} -m benchmarks.bare_app {stacks}"
     return _cpu_seconds("synth", "--quiet", "--app", app, "--output", str(output), "**")
+
+
+def _app(folder: Path, environments: int, projects: int) -> str:
+    """Started as cdk.json starts ours, which `make check` validates."""
+    return f"CDK_VALIDATION=false {sys.executable} -O -m benchmarks.fleet_app {folder} {environments} {projects}"
 
 
 def _cpu_seconds(*arguments: str) -> float:
@@ -147,7 +160,7 @@ def _change(fleet_: _Fleet, repeat: int, steps: Steps) -> Iterator[Result]:
             reviewed = next(kept.glob("assembly-*/*shop000*.template.json"))
             stack = "fleet0/shop_000"
             arguments = ("--exclusively", "--template", str(reviewed), stack)
-            app = f"CDK_VALIDATION=false {sys.executable} -m benchmarks.fleet_app {fleet_.folder} 1 {fleet_.projects}"
+            app = _app(fleet_.folder, 1, fleet_.projects)
             one.append(_cpu_seconds("diff", "--app", app, "--output", str(fleet_.folder / "diff.out"), *arguments))
     yield compare(_FIGURES_OF_A_CHANGE[0], "CPU s", ours=one, other=whole, other_name=WHOLE_FLEET)
     changed = {name: files for name, files in stacks(fleet_.assembly).items() if files != before[name]}

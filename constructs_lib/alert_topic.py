@@ -9,6 +9,7 @@ from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
 from constructs_lib.encryption import acknowledge_keys_of_aws
+from constructs_lib.findings import acknowledge
 from constructs_lib.place import place_of
 
 
@@ -23,7 +24,14 @@ class AlertTopic(Construct):
         self.topic = sns.Topic(self, "Resource", enforce_ssl=True, master_key=encryption_key)
         acknowledge_keys_of_aws(self.topic, encryption_key, "NIST.800.53.R5-SNSEncryptedKMS", "CKV_AWS_26")
         for email in emails:
-            self.topic.add_subscription(subscriptions.EmailSubscription(email))
+            subscription = self.topic.add_subscription(subscriptions.EmailSubscription(email))
+            acknowledge(
+                subscription,
+                {
+                    "Serverless-SNSRedrivePolicy": "Who reads mail reads no queue: where one address may fail, the settings name a "
+                    "second."
+                },
+            )
         # grant_publish() knows no condition, and without one any account's alarm could publish here.
         self.topic.add_to_resource_policy(
             iam.PolicyStatement(

@@ -63,6 +63,8 @@ class ArtifactsBucket(Construct):
                 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/enable-server-access-logging.html
                 "NIST.800.53.R5-S3DefaultEncryptionKMS": "S3 delivers access logs into buckets that S3's own keys encrypt.",
                 "NIST.800.53.R5-S3BucketReplicationEnabled": "Nothing that has to go on without this region needs them.",
+                "NIST.800.53.R4-S3BucketDefaultLockEnabled": "They are no proof against who owns the account, and an environment that "
+                "keeps no data must be able to take them along.",
             },
         )
 
@@ -103,7 +105,9 @@ class ArtifactsBucket(Construct):
             self.bucket,
             {
                 "NIST.800.53.R5-S3BucketReplicationEnabled": "Runs make records and docs anew; what they tell of the past is "
-                "kept from mistakes by versions, and is not needed to go on in another region."
+                "kept from mistakes by versions, and is not needed to go on in another region.",
+                "NIST.800.53.R4-S3BucketDefaultLockEnabled": "What it holds is replaced, made to expire and destroyed as the settings "
+                "say; versions keep what was replaced by mistake.",
             },
         )
 

@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
-from aws_cdk import DefaultStackSynthesizer, RemovalPolicy
-from aws_cdk import aws_iam as iam
+from aws_cdk import RemovalPolicy
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
@@ -15,9 +14,10 @@ from constructs_lib.cdk_functions import acknowledge_cdk_function, bucket_deploy
 from constructs_lib.encrypted_log_group import encrypted_log_group
 from constructs_lib.encryption import use_of_key
 from constructs_lib.findings import acknowledge_wildcards
-from constructs_lib.grants import allow, grant
-from constructs_lib.place import place_of
+from constructs_lib.grants import allow
+from constructs_lib.place import Place, place_of
 from constructs_lib.rare_grants import explain_rare_grants
+from constructs_lib.role import Role
 
 
 class BucketFolder(Construct):
@@ -56,51 +56,52 @@ class BucketFolder(Construct):
         folders = {"Resource": (folder, sources)}
         for name, its_sources in (siblings or {}).items():
             folders[name] = (str(PurePosixPath(folder).with_name(name)), its_sources)
-        role = self._define_role(description, bucket, [path for path, _ in folders.values()], log_group, bucket_key)
+        role = self._define_role(
+            place_of(scope),
+            description=description,
+            bucket_name=bucket_name,
+            folders=[path for path, _ in folders.values()],
+            log_group=log_group,
+            bucket_key=bucket_key,
+        ).for_cdk()
 
         for name, (path, its_sources) in folders.items():
-            deployment = s3_deployment.BucketDeployment(
+            s3_deployment.BucketDeployment(
                 self,
                 name,
                 destination_bucket=bucket,
                 destination_key_prefix=f"{path}/",
                 sources=list(its_sources),
                 # Grants of CDK would add to it: the whole bucket.
-                role=role.without_policy_updates(),
+                role=role,
                 log_group=log_group,
                 memory_limit=memory_limit_mib,
                 prune=True,
                 retain_on_delete=False,
             )
-            deployment.node.add_dependency(role)
-        acknowledge_cdk_function(self, bucket_deployment(memory_limit_mib))
+        acknowledge_cdk_function(scope, bucket_deployment(memory_limit_mib))
 
     def _define_role(
         self,
+        place: Place,
+        *,
         description: str,
-        bucket: s3.IBucket,
+        bucket_name: str,
         folders: Sequence[str],
         log_group: logs.LogGroup,
         bucket_key: kms.IKey | None,
-    ) -> iam.Role:
-        role = iam.Role(
+    ) -> Role:
+        uploads = f"{place.uploads_arn}/*"
+        bucket_arn = f"arn:{place.partition}:s3:::{bucket_name}"
+        files = [f"{bucket_arn}/{folder}/*" for folder in folders]
+        prefixes = [prefix for folder in folders for prefix in (f"{folder}/*", folder)]
+        role = Role(
             self,
             "Role",
             description=description,
-            assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
-        )
-        place = place_of(self)
-        # What `cdk deploy` uploads before a stack is deployed, in the bucket of the account's bootstrap stack.
-        qualifier = (
-            self.node.try_get_context("@aws-cdk/core:bootstrapQualifier") or DefaultStackSynthesizer.DEFAULT_QUALIFIER
-        )
-        uploads = f"arn:{place.partition}:s3:::cdk-{qualifier}-assets-{place.account}-{place.region}/*"
-        bucket_arn = bucket.bucket_arn
-        files = [f"{bucket_arn}/{folder}/*" for folder in folders]
-        prefixes = [prefix for folder in folders for prefix in (f"{folder}/*", folder)]
-        grant(
-            role,
-            [
+            principal={"Service": "lambda.amazonaws.com"},
+            conditions={"StringEquals": {"aws:SourceAccount": place.account}},
+            may=[
                 allow("s3:GetObject", uploads),
                 allow(["s3:PutObject", "s3:DeleteObject"], *files),
                 allow(["logs:CreateLogStream", "logs:PutLogEvents"], log_group.log_group_arn),

@@ -10,6 +10,7 @@ AUTO_DELETE_OBJECTS = "Custom::S3AutoDeleteObjectsCustomResourceProvider"
 """Empties the buckets that go with their stack."""
 
 _FAILED_CALLS = "CloudFormation calls it and waits for its answer: no failed call goes unnoticed."
+_RUNTIME = "CDK chooses its function's runtime."
 _CONCURRENCY = "CloudFormation calls it during a deployment only."
 _VPC = "It works on buckets of S3 alone, during a deployment."
 
@@ -20,8 +21,9 @@ def bucket_deployment(memory_limit_mib: int) -> str:
 
 
 def acknowledge_cdk_function(construct: IConstruct, function_id: str) -> None:
-    """Accept what the checkers say about the function of CDK that `construct` has added to its stack."""
-    function = cdk.Stack.of(construct).node.try_find_child(function_id)
+    """Accept what the checkers say about the function of CDK that `construct` has added to its stack, if it is none itself."""
+    stack = construct if isinstance(construct, cdk.Stack) else cdk.Stack.of(construct)
+    function = stack.node.try_find_child(function_id)
     if function is not None:
         _acknowledge(function)
 
@@ -38,7 +40,9 @@ def _acknowledge(construct: IConstruct) -> None:
         acknowledge(
             construct,
             {
-                "AwsSolutions-L1": "CDK chooses its function's runtime.",
+                "AwsSolutions-L1": _RUNTIME,
+                "Serverless-LambdaLatestVersion": _RUNTIME,
+                "Serverless-LambdaTracing": "It calls one service after the other; its log has what and when.",
                 "NIST.800.53.R5-LambdaDLQ": _FAILED_CALLS,
                 "NIST.800.53.R5-LambdaConcurrency": _CONCURRENCY,
                 "NIST.800.53.R5-LambdaInsideVPC": _VPC,

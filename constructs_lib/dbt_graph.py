@@ -222,7 +222,7 @@ def fingerprint(
             add(metadata.version(package).encode())
     for text in (project_name, environment_name, schema):
         add(text.encode())
-    for relative_path in project.relative_paths():
+    for relative_path in project.relative_paths:
         add(relative_path.as_posix().encode())
         add((project.folder / relative_path).read_bytes())
     return digest.hexdigest()

@@ -4,8 +4,9 @@ import hashlib
 import os
 from pathlib import Path
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
-from aws_cdk import IStackSynthesizer, Stack, Stage
+from aws_cdk import IStackSynthesizer, Stage
 
 from constructs_lib.dbt_project_files import DbtProjectFiles
 from constructs_lib.dbt_requirements import DbtRequirements
@@ -25,9 +26,21 @@ class DbtImage(NamedTuple):
     repository_name: str
 
 
+class _Folders(NamedTuple):
+    """Where a stage and its assets are synthesized."""
+
+    assembly: str
+    assets: str
+
+
+# Asked for once, as in `place_of`.
+_folders: WeakKeyDictionary[Stage, _Folders] = WeakKeyDictionary()
+
+
 def dbt_image(
-    stack: Stack,
+    stage: Stage,
     *,
+    repository_name: str,
     synthesizer: IStackSynthesizer,
     project: DbtProjectFiles,
     project_name: str,
@@ -39,7 +52,7 @@ def dbt_image(
     Define the image that `cdk deploy` builds from the project and pushes under a tag made of its content.
 
     Two projects never have one tag, even if they are the same files: the CDK CLI builds what has one hash once, and pushes it
-    into the first registry only. `synthesizer` is that of `stack`. All layers but the last are the same for all projects with the same `requirements`. Default: the container's own.
+    into the first registry only. `synthesizer` is that of a stack of `stage`, and knows the registry as `repository_name`. All layers but the last are the same for all projects with the same `requirements`. Default: the container's own.
     """
     context = ImageContext(container_folder=REPOSITORY / "container", project=project, requirements=requirements)
     platform = _PLATFORMS[cpu_architecture]
@@ -48,17 +61,16 @@ def dbt_image(
     tag = hashlib.sha256(repr(named).encode()).hexdigest()
     # What DockerImageAsset does, but that it would first have to be given a folder, which it reads, copies and reads again: a
     # sixth of the time that it takes to synthesize a fleet of projects.
-    stage = Stage.of(stack)
-    if stage is None:
-        raise TypeError(f"{stack.node.path} is in no app")
-    folder = Path(stage.asset_outdir) / f"asset.{tag}"
+    if stage not in _folders:
+        _folders[stage] = _Folders(stage.outdir, stage.asset_outdir)
+    folder = Path(_folders[stage].assets) / f"asset.{tag}"
     if not folder.exists():
         context.write(folder)
     location = synthesizer.add_docker_image_asset(
         source_hash=tag,
-        directory_name=os.path.relpath(folder, stage.outdir),
+        directory_name=os.path.relpath(folder, _folders[stage].assembly),
         platform=platform,
         docker_build_args=build_args,
         display_name="Image",
     )
-    return DbtImage(uri=location.image_uri, tag=tag, repository_name=location.repository_name)
+    return DbtImage(uri=location.image_uri, tag=tag, repository_name=repository_name)

@@ -1,7 +1,8 @@
 """A dbt project's folder: its dbt_project.yml and the files that belong to what is deployed."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +77,9 @@ class DbtProjectFiles:
         """Where `dbt deps` installs packages."""
         return self.folder / str(self._settings.get("packages-install-path") or "dbt_packages")
 
-    def relative_paths(self) -> list[Path]:
-        """The deployed files, sorted, relative to the project's folder; what links point to counts as file."""
+    @cached_property
+    def relative_paths(self) -> Sequence[Path]:
+        """The deployed files as they were first asked for, sorted, relative to the folder; what links point to counts as file."""
         return sorted(self._walk(self.folder, ancestors=frozenset()))
 
     def missing_packages(self) -> list[str]:

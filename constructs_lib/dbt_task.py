@@ -1,11 +1,10 @@
 """The task that runs a dbt project."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aws_cdk import CfnDeletionPolicy, RemovalPolicy
+from aws_cdk import RemovalPolicy
 from aws_cdk import aws_ecs as ecs
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_logs as logs
 from constructs import Construct
@@ -14,14 +13,17 @@ from constructs_lib.dbt_image import DbtImage
 from constructs_lib.encrypted_log_group import encrypted_log_group
 from constructs_lib.encryption import use_of_key
 from constructs_lib.findings import acknowledge, acknowledge_wildcards
-from constructs_lib.grants import Statement, allow, grant
+from constructs_lib.grants import Statement, allow
 from constructs_lib.json_text import json_text
 from constructs_lib.openlineage import OpenLineage
 from constructs_lib.place import Place, place_of
+from constructs_lib.role import Role
 from constructs_lib.task_size import CpuArchitecture, TaskSize
 from constructs_lib.warehouse_credentials import WarehouseCredentials, reads, wildcards
 
 CONTAINER_NAME = "dbt"
+CONTAINER_USER = "10001:10001"
+"""Whom container/Dockerfile makes for it; said here as well, so that no image runs as root."""
 LOG_STREAM_PREFIX = "dbt"
 # The most that Fargate grants: an interrupted run cancels its queries and finishes its record in this time.
 STOP_TIMEOUT_SECONDS = 120
@@ -60,7 +62,7 @@ class DbtTask(Construct):
         encryption_key: kms.IKey | None,
     ) -> None:
         super().__init__(scope, construct_id)
-        place = place_of(self)
+        place = place_of(scope)
 
         self.log_group = encrypted_log_group(
             self,
@@ -69,12 +71,17 @@ class DbtTask(Construct):
             removal_policy=log_removal_policy,
             encryption_key=encryption_key,
         )
-        self.execution_role = self._define_role(
-            "ExecutionRole", place, "Starts the container: pulls its image, writes its log"
-        )
-        self.task_role = self._define_role("TaskRole", place, "What dbt runs as")
         self.log_group_name = self.log_group.log_group_name
-        self._task_role_arn, self._execution_role_arn = self.task_role.role_arn, self.execution_role.role_arn
+        self.execution_role = self._define_execution_role(place, image.repository_name)
+        self.task_role = self._define_task_role(
+            place,
+            what_it_reads=[*reads(credentials, place), *(lineage.reads if lineage else [])],
+            wildcards_in_it=wildcards(credentials, place),
+            bucket_arn=bucket_arn,
+            project_prefix=project_prefix,
+            encryption_key=encryption_key,
+        )
+        self.role_arns = [self.task_role.arn, self.execution_role.arn]
         self.task_definition = self._define_task_definition(
             family=family,
             image=image,
@@ -84,12 +91,8 @@ class DbtTask(Construct):
             region=place.region,
         )
         if keeps_replaced_revisions:
-            self.task_definition.cfn_options.update_replace_policy = CfnDeletionPolicy.RETAIN
-            self.task_definition.cfn_options.deletion_policy = CfnDeletionPolicy.DELETE
-        self._grant_start(place.arn("ecr", "repository", name=image.repository_name))
-        self.role_arns = [self._task_role_arn, self._execution_role_arn]
-        what_it_reads = [*reads(credentials, place), *(lineage.reads if lineage else [])]
-        self._grant(what_it_reads, wildcards(credentials, place), bucket_arn, project_prefix, encryption_key)
+            self.task_definition.add_override("UpdateReplacePolicy", "Retain")
+            self.task_definition.add_override("DeletionPolicy", "Delete")
 
     def _define_task_definition(
         self,
@@ -113,8 +116,8 @@ class DbtTask(Construct):
             ),
             network_mode="awsvpc",
             requires_compatibilities=["FARGATE"],
-            execution_role_arn=self._execution_role_arn,
-            task_role_arn=self._task_role_arn,
+            execution_role_arn=self.execution_role.arn,
+            task_role_arn=self.task_role.arn,
             volumes=[ecs.CfnTaskDefinition.VolumeProperty(name=_SCRATCH_VOLUME)],
             container_definitions=[
                 ecs.CfnTaskDefinition.ContainerDefinitionProperty(
@@ -138,6 +141,7 @@ class DbtTask(Construct):
                             container_path=_SCRATCH_PATH, source_volume=_SCRATCH_VOLUME, read_only=False
                         )
                     ],
+                    user=CONTAINER_USER,
                     readonly_root_filesystem=True,
                     stop_timeout=STOP_TIMEOUT_SECONDS,
                 )
@@ -151,47 +155,37 @@ class DbtTask(Construct):
         )
         return task_definition
 
-    def _grant_start(self, repository_arn: str) -> None:
+    def _define_execution_role(self, place: Place, repository_name: str) -> Role:
         pull = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
-        grant(
-            self.execution_role,
+        role = self._define_role(
+            "ExecutionRole",
+            place,
+            "Starts the container: pulls its image, writes its log",
             [
-                allow(pull, repository_arn),
+                allow(pull, place.arn("ecr", "repository", name=repository_name)),
                 allow("ecr:GetAuthorizationToken", "*"),
                 allow(["logs:CreateLogStream", "logs:PutLogEvents"], self.log_group.log_group_arn),
             ],
         )
-        acknowledge_wildcards(
-            self.execution_role, {"*": "ecr:GetAuthorizationToken cannot be restricted to a repository."}
-        )
+        acknowledge_wildcards(role, {"*": "ecr:GetAuthorizationToken cannot be restricted to a repository."})
+        return role
 
-    def _define_role(self, role_id: str, place: Place, description: str) -> iam.Role:
-        return iam.Role(
-            self,
-            role_id,
-            description=description,
-            # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html: against the confused deputy.
-            assumed_by=iam.ServicePrincipal(
-                "ecs-tasks.amazonaws.com",
-                conditions={
-                    "StringEquals": {"aws:SourceAccount": place.account},
-                    "ArnLike": {"aws:SourceArn": place.arn("ecs", "*")},
-                },
-            ),
-        )
-
-    def _grant(
+    def _define_task_role(
         self,
+        place: Place,
+        *,
         what_it_reads: list[Statement],
         wildcards_in_it: dict[str, str],
         bucket_arn: str,
         project_prefix: str,
         encryption_key: kms.IKey | None,
-    ) -> None:
+    ) -> Role:
         # Bucket.grant_read_write() would add deletion and the listing of other projects' prefixes.
         objects = f"{bucket_arn}/{project_prefix}*"
-        grant(
-            self.task_role,
+        role = self._define_role(
+            "TaskRole",
+            place,
+            "What dbt runs as",
             [
                 *what_it_reads,
                 allow(["s3:GetObject", "s3:PutObject"], objects),
@@ -200,9 +194,24 @@ class DbtTask(Construct):
             ],
         )
         acknowledge_wildcards(
-            self.task_role,
+            role,
             {
                 **wildcards_in_it,
                 objects: "The project's own part of the bucket; run ids are made at run time.",
             },
+        )
+        return role
+
+    def _define_role(self, role_id: str, place: Place, description: str, may: Sequence[Statement]) -> Role:
+        return Role(
+            self,
+            role_id,
+            description=description,
+            principal={"Service": "ecs-tasks.amazonaws.com"},
+            # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html: against the confused deputy.
+            conditions={
+                "StringEquals": {"aws:SourceAccount": place.account},
+                "ArnLike": {"aws:SourceArn": place.arn("ecs", "*")},
+            },
+            may=may,
         )

@@ -11,6 +11,9 @@ import aws_cdk as cdk
 from constructs import IConstruct
 
 _CHECKOV = "CKV_"
+_NIST = "NIST.800.53.R5-"
+# These packs of cdk-nag have many of that one's rules, under the same names.
+_PACKS_WITH_RULES_OF_NIST = ("NIST.800.53.R4-", "HIPAA.Security-", "PCI.DSS.321-", "Serverless-")
 _UNRESOLVED = "${Token["
 _Told = Callable[[], None]
 
@@ -39,19 +42,27 @@ def acknowledge(construct: IConstruct, reasons: Mapping[str, str]) -> None:
     Accept the findings named by the keys of `reasons`, spelled as their tool does: "AwsSolutions-S1", "CKV_AWS_18".
 
     Those of cdk-nag are accepted for `construct` and everything below it, those of Checkov for its own resource: it reads them
-    from the template, where a reviewer does, too. cdk-nag hears of it from `tell_checkers`. Raises TypeError if `construct` has
-    no resource of its own.
+    from the template, where a reviewer does, too. cdk-nag hears of it from `tell_checkers`. What is accepted of a rule of its
+    pack for NIST 800-53 R5 is so of the same rule in its packs for R4, HIPAA, PCI DSS and serverless applications. Raises
+    TypeError if `construct` has no resource of its own.
     """
     for_checkov = {finding: reason for finding, reason in reasons.items() if finding.startswith(_CHECKOV)}
     if for_checkov:
         _skip_in_checkov(construct, for_checkov)
     for_nag = {
-        f"{finding.partition('-')[0]}::{finding}": reason
+        f"{name.partition('-')[0]}::{name}": reason
         for finding, reason in reasons.items()
         if finding not in for_checkov
+        for name in _names(finding)
     }
     if for_nag:
         _accept(partial(_acknowledge, construct, for_nag))
+
+
+def _names(finding: str) -> list[str]:
+    if not finding.startswith(_NIST):
+        return [finding]
+    return [finding, *(pack + finding.removeprefix(_NIST) for pack in _PACKS_WITH_RULES_OF_NIST)]
 
 
 def tell_checkers(app: IConstruct) -> None:

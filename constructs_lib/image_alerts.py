@@ -1,6 +1,7 @@
 """Tells people when the scan of an image found something critical."""
 
 from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from constructs_lib.alert_rule import alert_rule
@@ -12,7 +13,7 @@ class ImageAlerts(Construct):
     Defines the alert about critical findings in images whose repository's name begins with `repository_prefix`.
 
     A scan comes after each push. It is ECR's own or, where the account has turned on enhanced scanning, Amazon Inspector's.
-    `topic` must let EventBridge publish by its own policy.
+    `topic` must let EventBridge publish, and `dead_letters` must let it send, by its own policy.
     """
 
     def __init__(
@@ -23,6 +24,7 @@ class ImageAlerts(Construct):
         environment_name: str,
         repository_prefix: str,
         topic: sns.ITopic,
+        dead_letters: sqs.IQueue,
         runbook_url: str,
     ) -> None:
         super().__init__(scope, construct_id)
@@ -51,4 +53,5 @@ class ImageAlerts(Construct):
                 "digest": "$.detail.image-digest",
             },
             topic_arn=topic.topic_arn,
+            dead_letters_arn=dead_letters.queue_arn,
         )

@@ -3,6 +3,8 @@
 import hashlib
 import shutil
 import tempfile
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 from constructs_lib.dbt_project_files import DbtProjectFiles
@@ -18,6 +20,17 @@ _FOLDER_PERMISSIONS = 0o755
 _NOT_CODE = frozenset({"__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache"})
 
 
+@cache
+def _own_files(container_folder: Path) -> Mapping[str, Path]:
+    """The container's own files by their names in the context: the same for all projects of a synth."""
+    runner = container_folder / _RUNNER_FOLDER
+    return {name: container_folder / name for name in _CONTAINER_FILES} | {
+        file.relative_to(container_folder).as_posix(): file
+        for file in runner.rglob("*")
+        if file.is_file() and not _NOT_CODE.intersection(file.parts) and file.suffix != ".pyc"
+    }
+
+
 class ImageContext:
     """
     A folder with `Dockerfile`, `requirements.txt`, `runner/` and the dbt project as `project/`, once it is written.
@@ -31,14 +44,8 @@ class ImageContext:
     def __init__(
         self, *, container_folder: Path, project: DbtProjectFiles, requirements: DbtRequirements | None = None
     ) -> None:
-        runner = container_folder / _RUNNER_FOLDER
-        files = {name: container_folder / name for name in _CONTAINER_FILES}
-        files |= {
-            file.relative_to(container_folder).as_posix(): file
-            for file in runner.rglob("*")
-            if file.is_file() and not _NOT_CODE.intersection(file.parts) and file.suffix != ".pyc"
-        }
-        files |= {f"{_PROJECT_FOLDER}/{path.as_posix()}": project.folder / path for path in project.relative_paths()}
+        files = dict(_own_files(container_folder))
+        files |= {f"{_PROJECT_FOLDER}/{path.as_posix()}": project.folder / path for path in project.relative_paths}
         if requirements is not None:
             files[_REQUIREMENTS] = requirements.file
             del files[_LINEAGE_REQUIREMENTS]

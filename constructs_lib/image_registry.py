@@ -46,12 +46,13 @@ class ImageRegistry(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
 
+        encryption = ecr.RepositoryEncryption.KMS if encryption_key else ecr.RepositoryEncryption.AES_256
         self.repositories = [
             ecr.Repository(
                 self,
                 repository_id,
                 repository_name=repository_name,
-                encryption=ecr.RepositoryEncryption.KMS if encryption_key else ecr.RepositoryEncryption.AES_256,
+                encryption=encryption,
                 encryption_key=encryption_key,
                 image_scan_on_push=True,
                 image_tag_mutability=ecr.TagMutability.IMMUTABLE,

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
+from aws_cdk import Duration
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from constructs_lib.cluster import Cluster
@@ -14,9 +16,12 @@ from constructs_lib.encryption import rare_use_of_key, use_of_key
 from constructs_lib.findings import acknowledge, acknowledge_wildcards
 from constructs_lib.grants import allow
 from constructs_lib.json_text import json_text
-from constructs_lib.launch_role import start_of_tasks
+from constructs_lib.launch_role import care_for_tasks
 from constructs_lib.place import place_of
 from constructs_lib.run_guard_function import RunGuardFunction
+
+_OLDEST_EVENT = Duration.minutes(15)
+"""What cannot be begun or gone on with for longer has its dead letter, while somebody can still do something."""
 
 
 class Launcher(Construct):
@@ -41,7 +46,7 @@ class Launcher(Construct):
         encryption_key: kms.IKey | None,
     ) -> None:
         super().__init__(scope, construct_id)
-        place = place_of(self)
+        place = place_of(scope)
         revisions = place.arn("ecs", "task-definition", name=f"{family}:*")
         tasks = place.arn("ecs", "task", name=f"{cluster.name}/*")
         launcher = RunGuardFunction(
@@ -53,8 +58,13 @@ class Launcher(Construct):
             encryption_key=encryption_key,
             environment={"LAUNCH": json_text(launch)},
             may=[
-                *start_of_tasks(cluster_arn=cluster.arn, revisions=revisions, passed_role_arns=passed_role_arns),
-                allow(["ecs:DescribeTasks", "ecs:StopTask"], tasks),
+                *care_for_tasks(
+                    family=family,
+                    revisions=revisions,
+                    cluster_arn=cluster.arn,
+                    tasks=tasks,
+                    passed_role_arns=passed_role_arns,
+                ),
                 allow("sqs:SendMessage", dead_letters_arn),
                 *use_of_key(self, encryption_key, service="sqs", resource_arn=dead_letters_arn),
             ],
@@ -74,7 +84,7 @@ class Launcher(Construct):
             {
                 "*": "ecs:ListTasks cannot be restricted but by the cluster, which its condition does.",
                 revisions: "Every revision of this family: a deploy may come between a start and its continuation.",
-                tasks: "The ids of tasks are made when they start.",
+                tasks: "The ids of tasks are made when they start; a tag says whose they are.",
             },
         )
         lambda_.CfnEventInvokeConfig(
@@ -82,12 +92,12 @@ class Launcher(Construct):
             "Retries",
             function_name=self.function.function_name,
             qualifier="$LATEST",
-            maximum_event_age_in_seconds=15 * 60,
+            maximum_event_age_in_seconds=_OLDEST_EVENT.to_seconds(),
             maximum_retry_attempts=2,
             destination_config=lambda_.CfnEventInvokeConfig.DestinationConfigProperty(
                 on_failure=lambda_.CfnEventInvokeConfig.OnFailureProperty(destination=dead_letters_arn)
             ),
-        ).node.add_dependency(launcher.role)
+        )
         events.Rule(
             self,
             "Stopped",
@@ -101,5 +111,12 @@ class Launcher(Construct):
                     "lastStatus": ["STOPPED"],
                 },
             ),
-            targets=[targets.LambdaFunction(self.function)],
+            targets=[
+                targets.LambdaFunction(
+                    self.function,
+                    max_event_age=_OLDEST_EVENT,
+                    # Its policy is another stack's, and lets rules send.
+                    dead_letter_queue=sqs.Queue.from_queue_arn(self, "DeadLetters", dead_letters_arn),
+                )
+            ],
         )

@@ -128,6 +128,8 @@ class HostedPages(Construct):
                 "CKV_AWS_18": logging_ends,
                 "NIST.800.53.R5-S3DefaultEncryptionKMS": "CloudFront delivers access logs into buckets that S3's own keys encrypt.",
                 "NIST.800.53.R5-S3BucketReplicationEnabled": "Nothing that has to go on without this region needs them.",
+                "NIST.800.53.R4-S3BucketDefaultLockEnabled": "They are no proof against who owns the account, and an environment that "
+                "keeps no data must be able to take them along.",
             },
         )
         return bucket

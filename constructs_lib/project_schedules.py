@@ -3,17 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_scheduler as scheduler
 from constructs import Construct
 
 from constructs_lib.encryption import rare_use_of_key, use_of_key
-from constructs_lib.grants import allow, grant
+from constructs_lib.grants import allow
 from constructs_lib.json_text import json_text
 from constructs_lib.place import place_of
 from constructs_lib.rare_grants import explain_rare_grants
+from constructs_lib.role import Role
 from constructs_lib.run_guard import GUARD_INTERVAL_MINUTES
 
 # https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html
@@ -48,27 +48,18 @@ class ProjectSchedules(Construct):
         self._time_zone = time_zone
         self._dead_letters_arn = dead_letters_arn
         self._group = scheduler.CfnScheduleGroup(self, "Group")
-        self._role = iam.Role(
+        launcher_arns = [launcher.function_arn] if expressions and launcher is not None else []
+        queue_arns = [dead_letters_arn, *([due_runs_arn] if expressions else [])]
+        role = Role(
             self,
             "Role",
             description="Calls the guard, and starts runs where there is no Airflow; for EventBridge Scheduler",
-            assumed_by=iam.ServicePrincipal(
-                "scheduler.amazonaws.com",
-                # https://docs.aws.amazon.com/scheduler/latest/UserGuide/cross-service-confused-deputy-prevention.html
-                conditions={
-                    "StringEquals": {
-                        "aws:SourceAccount": place_of(self).account,
-                        "aws:SourceArn": self._group.attr_arn,
-                    }
-                },
-            ),
-        )
-        self._role_arn, self._group_name = self._role.role_arn, self._group.ref
-        launcher_arns = [launcher.function_arn] if expressions and launcher is not None else []
-        queue_arns = [dead_letters_arn, *([due_runs_arn] if expressions else [])]
-        grant(
-            self._role,
-            [
+            principal={"Service": "scheduler.amazonaws.com"},
+            # https://docs.aws.amazon.com/scheduler/latest/UserGuide/cross-service-confused-deputy-prevention.html
+            conditions={
+                "StringEquals": {"aws:SourceAccount": place_of(scope).account, "aws:SourceArn": self._group.attr_arn}
+            },
+            may=[
                 allow("lambda:InvokeFunction", guard_arn, *launcher_arns),
                 allow("sqs:SendMessage", *queue_arns),
                 *(
@@ -78,8 +69,9 @@ class ProjectSchedules(Construct):
                 ),
             ],
         )
+        self._role_arn, self._group_name = role.arn, self._group.ref
         explain_rare_grants(
-            self._role,
+            role,
             {
                 "lambda:InvokeFunction": "Used every few minutes, and at the times of a schedule.",
                 "sqs:SendMessage": "Used at the times of a schedule, and for what AWS cannot deliver.",
@@ -130,4 +122,4 @@ class ProjectSchedules(Construct):
                 retry_policy=scheduler.CfnSchedule.RetryPolicyProperty(**_RETRIES),
                 dead_letter_config=scheduler.CfnSchedule.DeadLetterConfigProperty(arn=self._dead_letters_arn),
             ),
-        ).node.add_dependency(self._role)
+        )

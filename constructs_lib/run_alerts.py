@@ -37,11 +37,13 @@ class RunAlerts(Construct):
         cluster_arn: str,
         log_group_name: str,
         topic_arn: str,
+        dead_letters_arn: str,
         runbook_url: str,
     ) -> None:
         super().__init__(scope, construct_id)
         self.rules: dict[str, events.CfnRule] = {}
         self._topic_arn = topic_arn
+        self._dead_letters_arn = dead_letters_arn
         self._runbook_url = runbook_url
         stopped = {
             "clusterArn": [cluster_arn],
@@ -100,4 +102,5 @@ class RunAlerts(Construct):
             values={name: path for name, path in _VALUES.items() if f"<{name}>" in message},
             what_to_do=f"{self._runbook_url}#{section}",
             topic_arn=self._topic_arn,
+            dead_letters_arn=self._dead_letters_arn,
         )

@@ -37,7 +37,7 @@ class RunDashboard(Construct):
         runbook_url: str,
     ) -> None:
         super().__init__(scope, construct_id)
-        self._region = place_of(self).region
+        self._region = place_of(scope).region
         self._metric_path = [part for pair in dimensions.items() for part in pair]
         widgets = [
             _placed(

@@ -4,6 +4,7 @@ from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as cloudwatch_actions
 from aws_cdk import aws_ecs as ecs
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sns as sns
@@ -25,7 +26,8 @@ class RunGuard(Construct):
     Defines the function that looks after the containers of all projects on `cluster`, and its queues.
 
     Schedules of the projects invoke it, and send into `due_runs` what becomes readable `start_within` later (SQS knows up to
-    15 minutes). What can be delivered nowhere, of any schedule, is kept in `dead_letters` for two weeks, and an alarm tells.
+    15 minutes). What can be delivered nowhere, of any schedule or of EventBridge's rules whose names match `rule_names`, is kept in
+    `dead_letters` for two weeks, and an alarm tells.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class RunGuard(Construct):
         construct_id: str,
         *,
         environment_name: str,
+        rule_names: str,
         cluster: ecs.ICluster,
         start_within: Duration,
         topic: sns.ITopic,
@@ -53,7 +56,12 @@ class RunGuard(Construct):
             enforce_ssl=True,
             retention_period=Duration.days(14),
         )
-        acknowledge(self.dead_letters, {"AwsSolutions-SQS3": "This queue is where dead letters go."})
+        self._let_rules_send(rule_names)
+        dead_letters_end = "This queue is where dead letters go."
+        acknowledge(
+            self.dead_letters,
+            {"AwsSolutions-SQS3": dead_letters_end, "Serverless-SQSRedrivePolicy": dead_letters_end},
+        )
         acknowledge_keys_of_aws(self.dead_letters, encryption_key, "CKV_AWS_27")
         self.due_runs = sqs.Queue(
             self,
@@ -104,14 +112,29 @@ class RunGuard(Construct):
             },
         )
         self.function = guard.function
-        lambda_.CfnEventSourceMapping(
+        reads_due_runs = lambda_.CfnEventSourceMapping(
             self,
             "ReadsDueRuns",
             function_name=self.function.function_name,
             event_source_arn=due_runs_arn,
             batch_size=1,
-        ).node.add_dependency(guard.role)
+        )
+        # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html: destinations of failures are for streams.
+        acknowledge(
+            reads_due_runs,
+            {"Serverless-LambdaEventSourceMappingDestination": "It reads a queue, which has dead letters of its own."},
+        )
         self._define_alarms(runbook_url)
+
+    def _let_rules_send(self, rule_names: str) -> None:
+        self.dead_letters.add_to_resource_policy(
+            iam.PolicyStatement(
+                actions=["sqs:SendMessage"],
+                principals=[iam.ServicePrincipal("events.amazonaws.com")],
+                resources=[self.dead_letters.queue_arn],
+                conditions={"ArnLike": {"aws:SourceArn": place_of(self).arn("events", "rule", name=rule_names)}},
+            )
+        )
 
     def _define_alarms(self, runbook_url: str) -> None:
         name = self._environment_name
@@ -139,8 +162,8 @@ class RunGuard(Construct):
                 period=Duration.minutes(5), statistic="Maximum"
             ),
             description=(
-                f"AWS could not deliver what a schedule of the dbt runs of {name} sent: a run may not have been started. The "
-                f"messages in the dead-letter queue say which. What to do: {runbook_url}#a-schedule-could-not-be-delivered"
+                f"AWS could not deliver what a schedule or an alert of the dbt runs of {name} sent: a run may not have been started, "
+                f"or a failure not been told. The messages in the dead-letter queue say which. What to do: {runbook_url}#a-schedule-could-not-be-delivered"
             ),
         )
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 from aws_cdk import Duration, IgnoreMode, RemovalPolicy
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
@@ -11,10 +10,11 @@ from constructs import Construct
 
 from constructs_lib.encrypted_log_group import encrypted_log_group
 from constructs_lib.findings import acknowledge
-from constructs_lib.grants import Statement, allow, grant
+from constructs_lib.grants import Statement, allow
 from constructs_lib.place import place_of
 from constructs_lib.rare_grants import explain_rare_grants
 from constructs_lib.repository import REPOSITORY
+from constructs_lib.role import Role
 
 
 class RunGuardFunction(Construct):
@@ -46,16 +46,15 @@ class RunGuardFunction(Construct):
             removal_policy=RemovalPolicy.DESTROY,
             encryption_key=encryption_key,
         )
-        self.role = iam.Role(
+        logs_actions = ["logs:CreateLogStream", "logs:PutLogEvents"]
+        self.role = Role(
             self,
             "Role",
             description=description,
-            assumed_by=iam.ServicePrincipal(
-                "lambda.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": place_of(self).account}}
-            ),
+            principal={"Service": "lambda.amazonaws.com"},
+            conditions={"StringEquals": {"aws:SourceAccount": place_of(scope).account}},
+            may=[allow(logs_actions, log_group.log_group_arn), *may],
         )
-        logs_actions = ["logs:CreateLogStream", "logs:PutLogEvents"]
-        grant(self.role, [allow(logs_actions, log_group.log_group_arn), *may])
         explain_rare_grants(
             self.role, {**dict.fromkeys(logs_actions, "Lambda writes the function's log with it."), **rarely}
         )
@@ -71,8 +70,7 @@ class RunGuardFunction(Construct):
                 exclude=["**/__pycache__", "**/*.pyc", "**/.mypy_cache", "**/.ruff_cache", "pages_access"],
                 ignore_mode=IgnoreMode.GIT,
             ),
-            # Grants of CDK would add to it.
-            role=self.role.without_policy_updates(),
+            role=self.role.for_cdk(),
             log_group=log_group,
             memory_size=256,
             timeout=Duration.minutes(1),
@@ -89,7 +87,6 @@ class RunGuardFunction(Construct):
                 "CKV_AWS_115": no_reserve,
                 "NIST.800.53.R5-LambdaDLQ": failed_calls,
                 "CKV_AWS_116": failed_calls,
+                "Serverless-LambdaTracing": "It calls one service after the other; its log has what and when.",
             },
         )
-        # Without the policy, the first invocation could come before the right to log it.
-        self.function.node.add_dependency(self.role)

@@ -7,7 +7,6 @@ from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_cloudfront as cloudfront
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as cloudwatch_actions
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
@@ -18,11 +17,12 @@ from constructs import Construct
 from constructs_lib.encrypted_log_group import encrypted_log_group
 from constructs_lib.encryption import acknowledge_keys_of_aws
 from constructs_lib.findings import acknowledge
-from constructs_lib.grants import Statement, allow, grant
+from constructs_lib.grants import Statement, allow
 from constructs_lib.pages_access import SignIn
 from constructs_lib.place import place_of
 from constructs_lib.rare_grants import explain_rare_grants
 from constructs_lib.repository import REPOSITORY
+from constructs_lib.role import Role
 
 _DIST = REPOSITORY / "functions" / "pages_access" / "dist"
 _READ = ["secretsmanager:GetSecretValue"]
@@ -189,16 +189,15 @@ class SignInFunctions(Construct):
             removal_policy=RemovalPolicy.DESTROY,
             encryption_key=self._encryption_key,
         )
-        role = iam.Role(
+        writes = ["logs:CreateLogStream", "logs:PutLogEvents"]
+        role = Role(
             scope,
             "Role",
             description=description,
-            assumed_by=iam.ServicePrincipal(
-                "lambda.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": place_of(self).account}}
-            ),
+            principal={"Service": "lambda.amazonaws.com"},
+            conditions={"StringEquals": {"aws:SourceAccount": place_of(self).account}},
+            may=[allow(writes, log_group.log_group_arn), *may],
         )
-        writes = ["logs:CreateLogStream", "logs:PutLogEvents"]
-        grant(role, [allow(writes, log_group.log_group_arn), *may])
         explain_rare_grants(role, dict.fromkeys(writes, "Lambda writes the function's log with it."))
         function = lambda_.Function(
             scope,
@@ -208,8 +207,7 @@ class SignInFunctions(Construct):
             architecture=lambda_.Architecture.ARM_64,
             handler=f"{handler}.handler",
             code=lambda_.Code.from_asset(str(_DIST)),
-            # Grants of CDK would add to it.
-            role=role.without_policy_updates(),
+            role=role.for_cdk(),
             log_group=log_group,
             memory_size=512,
             timeout=timeout,
@@ -226,11 +224,10 @@ class SignInFunctions(Construct):
                 "CKV_AWS_115": no_reserve,
                 "NIST.800.53.R5-LambdaDLQ": failed_calls,
                 "CKV_AWS_116": failed_calls,
+                "Serverless-LambdaTracing": "It calls one service after the other; its log has what and when.",
                 "CKV_AWS_173": "Its variables are names, ARNs and addresses; the secrets that they name are read at run time.",
             },
         )
-        # Without the policy, the first invocation could come before the right to log it.
-        function.node.add_dependency(role)
         return function
 
 

@@ -7,7 +7,7 @@ from constructs import Construct
 from constructs_lib.ci_access import Pipeline
 from constructs_lib.encryption import use_of_key
 from constructs_lib.findings import acknowledge_wildcards
-from constructs_lib.grants import allow, grant
+from constructs_lib.grants import allow, document
 from constructs_lib.place import place_of
 
 
@@ -42,31 +42,29 @@ class SlimCiRole(Construct):
     def let_try(
         self,
         *,
-        launch_role: iam.IRole,
+        launch_role_arn: str,
         deployment_file_arn: str,
         bucket_arn: str,
         project_prefix: str,
         encryption_key: kms.IKey | None,
     ) -> None:
         """
-        Let it start runs by `launch_role`, which must trust it, of what it puts below `<project_prefix>slim-ci/` of the bucket of run records.
+        Let it start runs by the launch role, which must trust it, of what it puts below `<project_prefix>slim-ci/` of the bucket of run records.
 
         `deployment_file_arn`: what Airflow reads of the deployment. Records are read, and runs stopped, by the launch role's rights.
         """
         archives = f"{bucket_arn}/{project_prefix}slim-ci/*"
-        grant(
+        statements = [
+            allow("sts:AssumeRole", launch_role_arn),
+            allow("s3:GetObject", deployment_file_arn),
+            allow(["s3:PutObject", "s3:DeleteObject"], archives),
+            *use_of_key(self, encryption_key, service="s3", resource_arn=bucket_arn, actions=("kms:GenerateDataKey",)),
+        ]
+        # Beside the role and not in it: the launch role, which it names, is made after it, for that one trusts it.
+        iam.Policy(
             self.role,
-            [
-                allow("sts:AssumeRole", launch_role.role_arn),
-                allow("s3:GetObject", deployment_file_arn),
-                allow(["s3:PutObject", "s3:DeleteObject"], archives),
-                *use_of_key(
-                    self,
-                    encryption_key,
-                    service="s3",
-                    resource_arn=bucket_arn,
-                    actions=("kms:GenerateDataKey",),
-                ),
-            ],
+            "DefaultPolicy",
+            document=iam.PolicyDocument.from_json(document(statements)),
+            roles=[self.role],
         )
         acknowledge_wildcards(self.role, {archives: "A folder for each pull request."})

@@ -23,12 +23,11 @@ def check_account(clients: Clients, environment: Environment) -> Findings:
 
 def check_bootstrap(clients: Clients, environment: Environment) -> Findings:
     """Whether the CDK can deploy here."""
-    where = f"aws://{environment.account}/{environment.region}"
     parameter = f"/cdk-bootstrap/{bootstrap_qualifier()}/version"
     try:
         found = ask(lambda: clients("ssm").get_parameter(Name=parameter), "ParameterNotFound")
     except NotThereError:
-        yield wrong(f"the CDK is not bootstrapped here: run `npx cdk bootstrap {where}`")
+        yield wrong(f"the CDK is not bootstrapped here: run `make bootstrap ENV={environment.name}`")
     except NotAllowedError as error:
         yield unknown(f"the version of the CDK's bootstrap stack: {error}")
     else:
@@ -36,7 +35,7 @@ def check_bootstrap(clients: Clients, environment: Environment) -> Findings:
         if version < _LEAST_BOOTSTRAP_VERSION:
             yield wrong(
                 f"the CDK's bootstrap stack has version {version}, {_LEAST_BOOTSTRAP_VERSION} is needed: "
-                f"run `npx cdk bootstrap {where}` again"
+                f"run `make bootstrap ENV={environment.name}` again"
             )
         else:
             yield fine(f"the CDK is bootstrapped in {environment.region}, version {version}")

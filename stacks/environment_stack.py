@@ -63,23 +63,26 @@ class EnvironmentStack(cdk.Stack):
         self._alert_topic = AlertTopic(
             self, "Alerts", emails=settings.alert_emails, encryption_key=self._encryption_key
         ).topic
+        self._guard = RunGuard(
+            self,
+            "Guard",
+            environment_name=settings.name,
+            # CloudFormation begins the name of a rule with its stack's, of which a long one may lose its end.
+            rule_names=f"{settings.name}-*",
+            cluster=self._cluster,
+            start_within=cdk.Duration.seconds(settings.start_within.total_seconds()),
+            topic=self._alert_topic,
+            runbook_url=settings.runbook_url,
+            encryption_key=self._encryption_key,
+        )
         ImageAlerts(
             self,
             "ImageAlerts",
             environment_name=settings.name,
             repository_prefix=names.repository_prefix(settings.name),
             topic=self._alert_topic,
+            dead_letters=self._guard.dead_letters,
             runbook_url=settings.runbook_url,
-        )
-        self._guard = RunGuard(
-            self,
-            "Guard",
-            environment_name=settings.name,
-            cluster=self._cluster,
-            start_within=cdk.Duration.seconds(settings.start_within.total_seconds()),
-            topic=self._alert_topic,
-            runbook_url=settings.runbook_url,
-            encryption_key=self._encryption_key,
         )
         self._define_airflow_package()
         self._define_page_files()
@@ -260,24 +263,19 @@ class SharedResources(Construct):
     def __init__(self, scope: Construct, construct_id: str, *, settings: Environment) -> None:
         super().__init__(scope, construct_id)
         self._stack_name = names.environment_stack(settings.name)
-        self._place = place_of(self)
+        self.place = place_of(scope)
         network = settings.network
 
         self.bucket_name = self._output(_ARTIFACTS_BUCKET_NAME)
-        self.bucket_arn = f"arn:{self._place.partition}:s3:::{self.bucket_name}"
-        self.alert_topic_arn = self._place.arn("sns", self._output(_ALERT_TOPIC_NAME))
+        self.bucket_arn = f"arn:{self.place.partition}:s3:::{self.bucket_name}"
+        self.alert_topic_arn = self.place.arn("sns", self._output(_ALERT_TOPIC_NAME))
         self.encryption_key = self._read_encryption_key(settings)
-        self.guard_arn = self._place.arn("lambda", "function", separator=":", name=self._output(_GUARD_FUNCTION_NAME))
-        self.due_runs_arn = self._place.arn("sqs", self._output(_DUE_RUNS_QUEUE_NAME))
-        self.dead_letters_arn = self._place.arn("sqs", self._output(_DEAD_LETTERS_QUEUE_NAME))
-        self.vpc = ec2.Vpc.from_vpc_attributes(
-            self,
-            "Network",
-            vpc_id=network.vpc_id if isinstance(network, ExistingNetwork) else self._output(_VPC_ID),
-            availability_zones=list(network.availability_zones),
-        )
+        self.guard_arn = self.place.arn("lambda", "function", separator=":", name=self._output(_GUARD_FUNCTION_NAME))
+        self.due_runs_arn = self.place.arn("sqs", self._output(_DUE_RUNS_QUEUE_NAME))
+        self.dead_letters_arn = self.place.arn("sqs", self._output(_DEAD_LETTERS_QUEUE_NAME))
+        self.vpc_id = network.vpc_id if isinstance(network, ExistingNetwork) else self._output(_VPC_ID)
         cluster_name = settings.cluster.name if settings.cluster else self._output(_CLUSTER_NAME)
-        self.cluster = Cluster(cluster_name, self._place.arn("ecs", "cluster", name=cluster_name))
+        self.cluster = Cluster(cluster_name, self.place.arn("ecs", "cluster", name=cluster_name))
         self.subnet_ids = (
             list(network.private_subnet_ids)
             if isinstance(network, ExistingNetwork)
@@ -289,7 +287,7 @@ class SharedResources(Construct):
             case ExistingKey(arn=arn):
                 return kms.Key.from_key_arn(self, "EncryptionKey", arn)
             case OwnKey():
-                arn = self._place.arn("kms", "key", name=self._output(_ENCRYPTION_KEY_ID))
+                arn = self.place.arn("kms", "key", name=self._output(_ENCRYPTION_KEY_ID))
                 return kms.Key.from_key_arn(self, "EncryptionKey", arn)
             case None:
                 return None

@@ -1,11 +1,13 @@
 """The stack of one dbt project in one environment."""
 
+import json
+import shutil
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import aws_cdk as cdk
-from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_s3_deployment as s3_deployment
-from constructs import Construct
 
 from constructs_lib.aws_cron import scheduler_expressions
 from constructs_lib.bucket_folder import BucketFolder
@@ -15,10 +17,10 @@ from constructs_lib.dbt_project_files import DbtProjectFiles
 from constructs_lib.dbt_task import CONTAINER_NAME, LOG_STREAM_PREFIX, STOP_TIMEOUT_SECONDS, DbtTask
 from constructs_lib.encryption import use_of_key
 from constructs_lib.grants import Statement, allow
-from constructs_lib.launch_role import LaunchRole
+from constructs_lib.launch_role import FAMILY_TAG, LaunchRole
 from constructs_lib.launcher import Launcher
 from constructs_lib.notifications import SnsTopic, dag_entry
-from constructs_lib.place import place_of
+from constructs_lib.place import deployed_in
 from constructs_lib.project_schedules import ProjectSchedules
 from constructs_lib.repository import REPOSITORY
 from constructs_lib.run_alarms import RunAlarms
@@ -40,15 +42,17 @@ class ProjectStack(cdk.Stack):
 
     def __init__(
         self,
-        scope: Construct,
+        scope: cdk.Stage,
         construct_id: str,
         *,
         settings: Environment,
         project: DbtProject,
         shared: SharedResources,
     ) -> None:
+        self._stage = scope
+        self._repository_name = names.repository(settings.name, project.name)
         synthesizer = cdk.DefaultStackSynthesizer(
-            image_assets_repository_name=names.repository(settings.name, project.name),
+            image_assets_repository_name=self._repository_name,
             image_asset_publishing_role_arn=settings.role_arn(names.publishing_role(settings.name)),
         )
         super().__init__(
@@ -62,6 +66,7 @@ class ProjectStack(cdk.Stack):
         # CDK has bound a copy of it to this stack, which the original shares its list of images with, and which jsii cannot name.
         synthesizer.bind(self)
         self._image_synthesizer = synthesizer
+        deployed_in(shared.place, self)
         self._settings = settings
         self._project = project
         self._shared = shared
@@ -96,7 +101,8 @@ class ProjectStack(cdk.Stack):
             "Task",
             family=self._family,
             image=dbt_image(
-                self,
+                self._stage,
+                repository_name=self._repository_name,
                 synthesizer=self._image_synthesizer,
                 project=self._files,
                 project_name=project.name,
@@ -144,6 +150,7 @@ class ProjectStack(cdk.Stack):
             "subnet_ids": self._shared.subnet_ids,
             "security_group_ids": self._security_group_ids(),
             "capacity": self._project.capacity,
+            "task_tags": [{"key": FAMILY_TAG, "value": self._family}],
         }
 
     def _define_alarms(self) -> None:
@@ -157,6 +164,7 @@ class ProjectStack(cdk.Stack):
             cluster_arn=self._shared.cluster.arn,
             log_group_name=self.task.log_group_name,
             topic_arn=self._shared.alert_topic_arn,
+            dead_letters_arn=self._shared.dead_letters_arn,
             runbook_url=settings.runbook_url,
         )
         alarms = RunAlarms(
@@ -225,6 +233,7 @@ class ProjectStack(cdk.Stack):
         )
 
     def _define_dag(self, airflow: AirflowTarget) -> None:
+        shared = self._shared
         slim_ci = self._define_slim_ci_role()
         launch_role = LaunchRole(
             self,
@@ -234,39 +243,41 @@ class ProjectStack(cdk.Stack):
                 *self._settings.analyst_role_arns,
                 *([slim_ci.role.role_arn] if slim_ci else []),
             ],
-            cluster=self._shared.cluster,
+            cluster=shared.cluster,
             family=self._family,
             passed_role_arns=self.task.role_arns,
-            bucket_arn=self._shared.bucket_arn,
+            bucket_arn=shared.bucket_arn,
             project_prefix=names.project_prefix(self._project.name),
-            encryption_key=self._shared.encryption_key,
+            encryption_key=shared.encryption_key,
             notifies=self._notifies(),
         ).role
         folder = airflow.key(names.dag_folder(self._settings.name, self._project.name))
         if slim_ci is not None:
             slim_ci.let_try(
-                launch_role=launch_role,
-                deployment_file_arn=f"arn:{place_of(self).partition}:s3:::{airflow.dags_bucket}/{folder}/deployment.json",
-                bucket_arn=self._shared.bucket_arn,
+                launch_role_arn=launch_role.arn,
+                deployment_file_arn=f"arn:{shared.place.partition}:s3:::{airflow.dags_bucket}/{folder}/deployment.json",
+                bucket_arn=shared.bucket_arn,
                 project_prefix=names.project_prefix(self._project.name),
-                encryption_key=self._shared.encryption_key,
+                encryption_key=shared.encryption_key,
             )
-        launch_role_arn = launch_role.role_arn
-        deployment = self._dag_deployment(launch_role_arn=launch_role_arn)
-        BucketFolder(
-            self,
-            "AirflowFiles",
-            bucket_name=airflow.dags_bucket,
-            folder=folder,
-            description=f"Copies DAG files to {folder}/ of Airflow's bucket",
-            sources=[
-                s3_deployment.Source.data("dag.py", (REPOSITORY / "dags" / "dag.py").read_text(encoding="utf-8")),
-                s3_deployment.Source.json_data("deployment.json", deployment),
-                s3_deployment.Source.json_data("graph.json", self._graph),
-            ],
-            encryption_key=self._shared.encryption_key,
-        )
-        cdk.CfnOutput(self, "LaunchRoleArn", value=launch_role_arn)
+        deployment = self._dag_deployment(launch_role_arn=launch_role.arn)
+        # One folder in place of a source for each file: CDK makes, hashes, copies and deletes one for each.
+        with tempfile.TemporaryDirectory() as known_at_synth:
+            shutil.copyfile(REPOSITORY / "dags" / "dag.py", Path(known_at_synth, "dag.py"))
+            Path(known_at_synth, "graph.json").write_text(json.dumps(self._graph), encoding="utf-8")
+            BucketFolder(
+                self,
+                "AirflowFiles",
+                bucket_name=airflow.dags_bucket,
+                folder=folder,
+                description=f"Copies DAG files to {folder}/ of Airflow's bucket",
+                sources=[
+                    s3_deployment.Source.asset(known_at_synth),
+                    s3_deployment.Source.json_data("deployment.json", deployment),
+                ],
+                encryption_key=shared.encryption_key,
+            )
+        cdk.CfnOutput(self, "LaunchRoleArn", value=launch_role.arn)
 
     def _define_slim_ci_role(self) -> SlimCiRole | None:
         settings, project = self._settings, self._project
@@ -320,10 +331,9 @@ class ProjectStack(cdk.Stack):
             TaskSecurityGroup(
                 self,
                 "SecurityGroup",
-                vpc=self._shared.vpc,
+                vpc_id=self._shared.vpc_id,
                 warehouse_port=egress.port,
-                warehouse_peer=ec2.Peer.security_group_id(egress.security_group_id)
-                if egress.security_group_id
-                else ec2.Peer.ipv4(egress.cidr or "0.0.0.0/0"),
-            ).security_group.security_group_id
+                warehouse_security_group_id=egress.security_group_id,
+                warehouse_cidr=egress.cidr,
+            ).security_group_id
         ]

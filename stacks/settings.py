@@ -542,8 +542,12 @@ class Environment:
 
     def role_arn(self, role_name: str) -> str:
         """The ARN of a role of this environment whose name is known before it is deployed."""
-        partition = region_info.RegionInfo.get(self.region).partition or "aws"
-        return f"arn:{partition}:iam::{self.account}:role{self.role_path or '/'}{role_name}"
+        return f"arn:{_partition(self.region)}:iam::{self.account}:role{self.role_path or '/'}{role_name}"
+
+
+@functools.cache
+def _partition(region: str) -> str:
+    return region_info.RegionInfo.get(region).partition or "aws"
 
 
 def check_together(environments: Sequence[Environment]) -> None:

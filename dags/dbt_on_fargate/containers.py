@@ -176,6 +176,7 @@ class Containers:
                 count=1,
                 clientToken=token,
                 startedBy=token,
+                tags=[dict(tag) for tag in deployment.task_tags],
                 networkConfiguration={
                     "awsvpcConfiguration": {
                         "subnets": list(deployment.subnet_ids),

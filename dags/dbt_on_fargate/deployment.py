@@ -49,6 +49,8 @@ class Deployment:
     stop_timeout_seconds: int
     render: str
     capacity: str
+    # By which IAM knows whose task it is, {"key", "value"} each; a role of an earlier version may set none.
+    task_tags: tuple[Mapping[str, str], ...] = ()
     # Whether Airflow's assets are updated with what is built; with `render` "nodes" only.
     updates_assets: bool = True
     # Who hears of runs that are red, or green again: {"kind": "slack", "connection_id", "channel"} or {"kind": "sns", "topic_arn"}.
@@ -64,7 +66,7 @@ class Deployment:
         if missing:
             raise ValueError(f"the deployment lacks {', '.join(missing)}")
         values = {field.name: content[field.name] for field in fields(cls) if field.name in content}
-        for name in ("subnet_ids", "security_group_ids", "notify"):
+        for name in ("subnet_ids", "security_group_ids", "task_tags", "notify"):
             if isinstance(values.get(name), str):
                 raise TypeError(f"{name} must be a list, got the text {values[name]!r}")
             values[name] = tuple(values.get(name, ()))

@@ -39,6 +39,8 @@ class Launch:
     subnet_ids: list[str]
     security_group_ids: list[str]
     capacity: str
+    # By which IAM knows whose task it is, {"key", "value"} each.
+    task_tags: list[dict[str, str]]
     most_attempts: int
 
 
@@ -112,6 +114,7 @@ class Launcher:
             # The same event twice is the same task.
             clientToken=token,
             startedBy=token,
+            tags=launch.task_tags,
             networkConfiguration={
                 "awsvpcConfiguration": {
                     "subnets": launch.subnet_ids,

@@ -1,16 +1,16 @@
 """
 The commands that the documentation names exist, with the variables and options that they read, and each is run by a test.
 
-A command that is documented anew fails here until a test runs it, or a reason stands here why none can.
+A command that is documented anew fails here until a test runs it. `make TARGET NAME=…`
+is run where a test calls one of `_RUNNERS` with the target and these variables; any other command where a test takes its text
+from the page, with `documented` or a method `types`.
 """
 
 import ast
 import functools
-import importlib.util
-import os
 import re
-import subprocess
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
@@ -21,25 +21,47 @@ from botocore import xform_name
 from botocore.exceptions import UnknownServiceError
 
 from constructs_lib.repository import REPOSITORY
+from tests.documented import PAGES, codes, documented, session
 
-_DOCUMENTS = sorted(
-    path
-    for pattern in ("*.md", "docs/**/*.md", "benchmarks/*.md", "projects/*/*.md", ".github/**/*.yml", ".gitlab-ci.yml")
-    for path in REPOSITORY.glob(pattern)
+_PIPELINES = (
+    ".gitlab-ci.yml",
+    *(f".github/workflows/{path.name}" for path in (REPOSITORY / ".github/workflows").glob("*.yml")),
 )
 _MAKEFILE = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
-# In code only: prose makes things, too.
-_CODE = re.compile(r"```.*?```|`[^`\n]+`", re.DOTALL)
-_COMMAND = re.compile(r"\bmake ([a-z][a-z0-9-]*)((?:[^\S\n]+[A-Z][A-Z0-9_]*=(?:\"[^\"]*\"|'[^']*'|[^\s`]*))*)")
-_VARIABLE = re.compile(r"([A-Z][A-Z0-9_]*)=")
+_MAKE = re.compile(r"\bmake ([a-z][a-z0-9-]*)((?:[^\S\n]+[A-Z][A-Z0-9_]*=(?:\"[^\"]*\"|'[^']*'|[^\s`]*))*)")
+_VARIABLE = re.compile(r"(?<![\w])([A-Z][A-Z0-9_]*)=")
+_TESTS = tuple(sorted((REPOSITORY / "tests").rglob("*.py")))
 
 
-def _commands(path: Path) -> Iterator[tuple[str, frozenset[str]]]:
-    """The target and the variables of each command that a document names."""
-    text = path.read_text(encoding="utf-8")
-    for code in _CODE.findall(text) if path.suffix == ".md" else [text]:
-        for target, variables in _COMMAND.findall(code):
-            yield target, frozenset(_VARIABLE.findall(variables))
+@dataclass(frozen=True, order=True, slots=True)
+class Make:
+    """A target, and the variables that it is given."""
+
+    target: str
+    variables: frozenset[str]
+
+    def __str__(self) -> str:
+        """As it is typed."""
+        return " ".join(["make", self.target, *(f"{name}=…" for name in sorted(self.variables))])
+
+
+def _in_text(text: str) -> Iterator[Make]:
+    for target, variables in _MAKE.findall(text):
+        yield Make(target, frozenset(_VARIABLE.findall(variables)))
+
+
+def _documented_make() -> dict[Make, list[str]]:
+    """The documents that name each command; prose makes things, too, so that of pages only code is read."""
+    found: dict[Make, list[str]] = {}
+    texts = {page: "\n".join(codes(page)) for page in PAGES}
+    texts |= {name: (REPOSITORY / name).read_text(encoding="utf-8") for name in _PIPELINES}
+    for name, text in texts.items():
+        for make in _in_text(text):
+            found.setdefault(make, []).append(name)
+    return found
+
+
+_DOCUMENTED = _documented_make()
 
 
 def _recipes() -> dict[str, str]:
@@ -52,80 +74,106 @@ def _recipes() -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("path", _DOCUMENTS, ids=lambda path: path.relative_to(REPOSITORY).as_posix())
-def test_documented_commands_exist(path: Path) -> None:
-    """A target that was renamed, or a variable that is read no longer, shows here and not at a reader's."""
-    recipes = _recipes()
-    wrong = [
-        f"make {target} {' '.join(sorted(variables))}"
-        for target, variables in _commands(path)
-        if target not in recipes or any(not _reads(recipes[target], name) for name in variables)
-    ]
-
-    assert not wrong
-
-
 def _reads(recipe: str, variable: str) -> bool:
     return re.search(rf"\$\([^)]*\b{variable}\b", recipe) is not None
 
 
+@pytest.mark.parametrize("make", sorted(_DOCUMENTED, key=str), ids=str)
+def test_documented_command_exists(make: Make) -> None:
+    """A target that was renamed, or a variable that is read no longer, shows here and not at a reader's."""
+    recipes = _recipes()
+
+    assert make.target in recipes, _DOCUMENTED[make]
+    assert {name for name in make.variables if not _reads(recipes[make.target], name)} == set(), _DOCUMENTED[make]
+
+
 def test_the_commands_of_every_page_are_found() -> None:
     """The check above would be silent if it read none."""
-    targets = {target for path in _DOCUMENTS for target, _ in _commands(path)}
+    assert {"demo", "test", "deploy", "run", "dbt", "rollback", "bench"} <= {make.target for make in _DOCUMENTED}
+    assert Make("rollback", frozenset({"ENV", "PROJECT"})) in _DOCUMENTED
 
-    assert {"demo", "test", "deploy", "run", "dbt", "rollback", "bench"} <= targets
-    assert ("rollback", frozenset({"ENV", "PROJECT"})) in {found for path in _DOCUMENTS for found in _commands(path)}
+
+_OWN_HINT = re.compile(r"(?:`|\brun )make ([a-z][a-z0-9-]*)|\bmake ([a-z][a-z0-9-]*) [A-Z_]+=")
+
+
+def test_commands_that_the_product_names_to_its_users_exist() -> None:
+    """What a message tells one to run can be run; the Makefile's own messages, too."""
+    folders = (
+        "constructs_lib",
+        "container/runner",
+        "dags",
+        "functions/run_guard",
+        "local_cloud",
+        "preflight",
+        "stacks",
+        "tools",
+    )
+    modules = [path for folder in folders for path in sorted((REPOSITORY / folder).rglob("*.py"))]
+    nodes = [node for path in modules for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+    texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    found = [hint for text in (_MAKEFILE, *texts) for hint in _OWN_HINT.findall(text)]
+    hints = {target for hint in found for target in hint if target}
+
+    assert {"bootstrap", "demo-stop", "ci-build", "credentials", "pages"} <= hints
+    assert hints - set(_recipes()) == set()
 
 
 # ---- each is run by a test -------------------------------------------------------------------------------------------
 
 _RUNNERS = frozenset({"make", "_make", "start", "start_make"})
-"""The functions with which tests run `make TARGET`, the target being written out."""
-_PART_OF_THE_TESTS = frozenset(
-    {
-        "test",
-        "check",
-        "lint",
-        "unit-slow",
-        "test-pages",
-        "test-local-cloud",
-    }
-)
-"""`make test` is what runs the tests and, by what it needs, the others; a run within a run would not end."""
-_OTHERWISE: Mapping[str, str] = {
-    "lock": "asks the package index for all that is newest, for minutes; make pin does the same with one file",
-    "ci-check": "is make check and make unit-slow, or make check-projects; which, tests/unit/tools/test_changed_files.py tries",
-    "check-projects": "is a part of make lint, make unit and make unit-slow",
-    "diff": "is make ci-diff, but for the file that it writes to and the commit",
-    "test-faults": "is make test-faults-short, a part of make test, for half an hour",
-    "screenshots": "takes pictures of make demo, whose parts tests/e2e runs; what changes is looked at by a person",
-    "pages-screenshots": "is one file of make test-pages, with the pictures kept",
-    "ci-try-comment": "is make ci-comment with another file, which the stranger's story reads",
+"""The functions with which tests run `make TARGET`, the target being written out and its variables named."""
+_NAMED_BY_THE_RUNNER = {
+    "tests/e2e/test_analyst.py": {"ENV", "PROJECT"},
+    "tests/e2e/test_pages_and_catalogs.py": {"ENV", "PROJECT"},
+    "tests/e2e/test_rollback.py": {"ENV"},
 }
+"""The variables that a file's runner gives to every command."""
 
 
 @functools.cache
-def _tests_that_run() -> Mapping[str, list[str]]:
-    """By target, the functions of tests that run it."""
-    found: dict[str, list[str]] = {}
-    for path in sorted((REPOSITORY / "tests").rglob("*.py")):
-        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(function, ast.FunctionDef):
-                for target in _targets_in(function):
-                    found.setdefault(target, []).append(f"{path.relative_to(REPOSITORY)}::{function.name}")
-    return found
+def _run_by_tests() -> frozenset[Make]:
+    """What the tests run with make, by a runner or out of a page."""
+    found: set[Make] = set()
+    for path in _TESTS:
+        name = path.relative_to(REPOSITORY).as_posix()
+        named = _NAMED_BY_THE_RUNNER.get(name, set())
+        for call in _calls(path):
+            if _name(call.func) in _RUNNERS:
+                variables = {keyword.arg for keyword in call.keywords if keyword.arg} | named
+                found |= {Make(_text(argument), frozenset(variables)) for argument in call.args if _text(argument)}
+    for page, start in _typed():
+        found |= set(_in_text(_command(page, start)))
+    return frozenset(found | {Make(needed, frozenset()) for run in found for needed in _needed(run.target)})
 
 
-def _targets_in(function: ast.FunctionDef) -> Iterator[str]:
-    for call in ast.walk(function):
-        if not isinstance(call, ast.Call) or _name(call.func) not in _RUNNERS:
-            continue
-        for argument in call.args:
-            # A target may be a parameter of the test, as the first of each row.
-            if isinstance(argument, ast.Name) and argument.id == "target":
-                rows = [row for decorator in function.decorator_list for row in ast.walk(decorator)]
-                yield from (_text(row.elts[0]) for row in rows if isinstance(row, ast.Tuple) and row.elts)
-            yield _text(argument)
+def _needed(target: str) -> list[str]:
+    """What make runs before a target, whenever it runs that."""
+    line = re.search(rf"^{target}:(?!=)([^#\n]*)", _MAKEFILE, re.MULTILINE)
+    return re.findall(r"(?<!\S)[a-z][a-z0-9-]*(?!\S)", line[1]) if line else []
+
+
+def _made_by(target: str) -> set[str]:
+    """A target, what make runs before it, and what its recipe has make run, in a lane or not."""
+    by_recipe = [
+        word
+        for line in _recipes().get(target, "").splitlines()
+        # Of a choice the last; the first needs a condition that the tests do not fulfil.
+        if ("$(MAKE)" in line or "$(call lane," in line) and "@if " not in line
+        for word in re.findall(r"[a-z][a-z0-9-]*", line)
+        if word in _recipes() and word != target
+    ]
+    return {target}.union(*(_made_by(each) for each in (*_needed(target), *by_recipe)))
+
+
+@functools.cache
+def _part_of_the_tests() -> frozenset[str]:
+    """What `make test` runs: no test runs it, for a run within a run would not end."""
+    return frozenset(_made_by("test"))
+
+
+@functools.cache
+def _calls(path: Path) -> tuple[ast.Call, ...]:
+    return tuple(node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call))
 
 
 def _text(node: ast.expr) -> str:
@@ -136,77 +184,141 @@ def _name(function: ast.expr) -> str:
     return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
 
 
-_DOCUMENTED = sorted({target for path in _DOCUMENTS for target, _ in _commands(path)})
+@pytest.mark.parametrize("make", sorted(_DOCUMENTED, key=str), ids=str)
+def test_a_test_runs_each_documented_make_command(make: Make) -> None:
+    """With these variables at least, as a reader types it."""
+    is_run = any(run.target == make.target and make.variables <= run.variables for run in _run_by_tests())
+    is_part = not make.variables and make.target in _part_of_the_tests()
+
+    assert is_run or is_part, f"no test runs {make}: see tests/commands/test_commands.py"
 
 
-@pytest.mark.parametrize("target", _DOCUMENTED)
-def test_a_test_runs_each_documented_command(target: str) -> None:
-    """`make TARGET` stands in a test as a reader types it, or a reason stands above; never both."""
-    is_run = target in _tests_that_run() or target in _PART_OF_THE_TESTS
-
-    assert is_run or target in _OTHERWISE, f"no test runs make {target}: see tests/local_cloud/test_commands.py"
-    assert not (is_run and target in _OTHERWISE)
-
-
-def test_reasons_are_of_documented_commands() -> None:
-    """What is no longer documented needs none."""
-    assert set(_OTHERWISE) | _PART_OF_THE_TESTS <= set(_DOCUMENTED)
-
-
-@pytest.mark.parametrize("target", sorted({*_OTHERWISE, *_PART_OF_THE_TESTS}))
-def test_what_no_test_runs_names_programs_that_are_there(target: str) -> None:
-    """In short form: make knows all that the command needs, and each module and program that it would start can be found."""
-    # Not as a part of the `make` that may run this test.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
-    done = subprocess.run(
-        ["make", "--dry-run", target], cwd=REPOSITORY, env=environment, check=True, capture_output=True, text=True
-    )
-    modules = set(re.findall(r"python3? -m ([a-z_.]+)", done.stdout))
-    programs = set(re.findall(r"(?<![\w/])(\.venv/bin/[\w-]+)", done.stdout))
-
-    assert modules | programs
-    # The environments of browser and Checkov are not installed before these commands are run.
-    assert {name for name in modules if importlib.util.find_spec(name) is None} == set()
-    assert {name for name in programs if not (REPOSITORY / name).exists()} == set()
+def test_what_make_test_runs_is_found() -> None:
+    """By what it needs, by its recipe and by its lanes; the check above would be silent about what it took for run."""
+    assert {"ci-check", "check", "lint-sql", "unit-slow", "test-e2e", "test-pages"} <= _part_of_the_tests()
+    assert {"demo", "deploy", "bench", "lock", "clean", "check-projects"}.isdisjoint(_part_of_the_tests())
 
 
 # ---- commands of others ----------------------------------------------------------------------------------------------
 
-_OF_THE_AWS_CLI = frozenset({("s3", "cp"), ("s3", "sync"), ("s3", "rm"), ("sso", "login"), ("logs", "tail")}) | {
-    ("ecr", "get-login-password")
+_TYPING = frozenset({"documented", "types", "session"})
+_PROGRAM = re.compile(
+    r"(?:[A-Z_]+=\S+ )?(?:\.venv/bin/)?(?P<program>aws|airflow|cdk|cp|datahub|dbt|docker|echo|export|for|git|npm|npx|python3?) \S"
+)
+_NAMED: Mapping[str, tuple[str, str]] = {
+    "cdk bootstrap": ("tools/bootstrap.py", '["cdk", "bootstrap",'),
+    "cdk deploy": ("Makefile", "@cdk deploy "),
+    "cdk destroy": ("tests/e2e/test_night.py", '.cdk.run("destroy",'),
+    "cdk diff": ("stacks/diff.py", '["diff",'),
+    "cdk synth": ("Makefile", '"cdk synth" cdk synth '),
+    "dbt debug": ("benchmarks/article/run_dbt.sh", "dbt debug"),
+    "dbt parse": ("container/Dockerfile", "parse"),
+    "python -O": ("cdk.json", "python -O app.py"),
+    "datahub ingest": ("tests/runner/datahub_library.py", '"datahub", "ingest"'),
 }
+"""What a page names by program and command, and the file and the words with which it is run, by make or by a test."""
+
+
+@functools.cache
+def _typed() -> frozenset[tuple[str, str]]:
+    """Page and beginning of each command that a test takes out of a page."""
+    return frozenset(
+        (_text(call.args[0]), _text(call.args[1]))
+        for path in _TESTS
+        if path != Path(__file__)
+        for call in _calls(path)
+        if _name(call.func) in _TYPING and len(call.args) > 1 and _text(call.args[0]) in PAGES
+    )
+
+
+def _command(page: str, start: str) -> str:
+    """The only one of a page that begins so; what is to be filled in is left as it is."""
+    found = {code for code in codes(page) if code.startswith(start)}
+    return found.pop() if len(found) == 1 else ""
+
+
+def _commands_of_others() -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for page in PAGES:
+        for code in codes(page):
+            if any(_PROGRAM.match(line) for line in code.splitlines()):
+                found.setdefault(code, []).append(page)
+    return found
+
+
+def _first_words(code: str) -> str:
+    """Program and command, of AWS's with the service."""
+    words = code.split()
+    return " ".join(words[: 3 if words[0] == "aws" else 2])
+
+
+@pytest.mark.parametrize("code", sorted(_commands_of_others()), ids=lambda code: code.split("\n")[0][:60])
+def test_a_test_types_each_documented_command_of_others(code: str) -> None:
+    """Out of the page, so that a page that is changed changes what is tried; what is only named is run, too."""
+    typed = {_command(page, start) or start for page, start in _typed()}
+    is_named = len(code.split()) == len(_first_words(code).split())
+    covered = code in typed or (is_named and any(_first_words(code) in other for other in typed))
+    file, words = _NAMED.get(_first_words(code), ("", ""))
+    if not covered and file:
+        assert words in (REPOSITORY / file).read_text(encoding="utf-8")
+    elif not covered and code.startswith("make "):
+        # A block of make and another program.
+        assert all(_first_words(line) in _NAMED for line in code.splitlines() if not line.startswith("make "))
+    else:
+        assert covered, f"no test types {code!r} of {_commands_of_others()[code]}"
+
+
+def test_places_are_of_documented_commands_of_others() -> None:
+    """What no page names needs no place."""
+    named = {_first_words(line) for code in _commands_of_others() for line in code.splitlines() if line.strip()}
+
+    assert set(_NAMED) <= named
+
+
+@pytest.mark.parametrize(("page", "start"), sorted(_typed()))
+def test_what_tests_type_is_on_the_page(page: str, start: str) -> None:
+    """A command that was taken off its page fails here, in a second, and not first in a long test."""
+    assert _command(page, start) or session(page, start)
+
+
+def test_placeholders_must_be_filled_in() -> None:
+    """A command with one left, or with none of that name, is not typed."""
+    with pytest.raises(LookupError, match="nothing is filled in for <cluster>"):
+        documented("docs/runbook.md", "aws ecs stop-task", {"<task id>": "1"})
+    with pytest.raises(LookupError, match="there is no <clustre>"):
+        documented("docs/runbook.md", "aws ecs stop-task", {"<task id>": "1", "<clustre>": "2"})
+    with pytest.raises(LookupError, match="it has 0"):
+        documented("docs/runbook.md", "aws ecs start-everything")
+
+
+def test_every_line_of_a_shell_block_is_of_a_kind_that_is_checked() -> None:
+    """A program that no check here knows does not slip in."""
+    lines = [
+        line
+        for page in PAGES
+        for code in codes(page)
+        if "\n" in code
+        for line in code.replace("\\\n", " ").splitlines()
+        if re.match(r"[a-zA-Z./]", line)
+    ]
+
+    assert lines
+    assert [line for line in lines if not (line.startswith("make ") or _PROGRAM.match(line))] == []
+
+
+# ---- AWS's command line ----------------------------------------------------------------------------------------------
+
+_OF_THE_AWS_CLI = frozenset({("s3", "cp"), ("s3", "sync"), ("s3", "rm"), ("ecr", "get-login-password")})
 """What the AWS CLI makes of several operations: https://docs.aws.amazon.com/cli/latest/reference/."""
-_GLOBAL_OPTIONS = frozenset({"query", "output", "cli-binary-format", "region"})
+_GLOBAL_OPTIONS = frozenset({"query", "output", "region"})
 _SHORTHANDS = {("cloudwatch", "put-metric-data"): {"metric-name", "value", "dimensions", "timestamp"}}
 """Options that the AWS CLI has besides the operation's own."""
-_NOT_IN_THE_EMULATOR = {
-    "rotate_secret": "the rotation's function is called step by step in tests/unit/functions/pages_access",
-    "get_function_configuration": "only names a log group, beside logs tail",
-    "describe_image_scan_findings": "images are scanned in AWS only",
-    "start_image_scan": "images are scanned in AWS only",
-}
-_CHECKED_PROGRAMS = frozenset({"make", "aws", "cdk", "npx", "dbt", "datahub"})
-_OTHER_LINES = {
-    "docker": "the registry's own commands, around the alarm that is made to ring by hand",
-    "for": "a loop of aws",
-    "export": "what a shell keeps for dbt",
-    "cp": "copies dbt's packages as the page says",
-}
-
-
-def _shell_blocks() -> Iterator[tuple[Path, str]]:
-    for path in _DOCUMENTS:
-        if path.suffix == ".md":
-            for block in re.findall(
-                r"```(?:console|sh|bash|shell)\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL
-            ):
-                yield path, block.replace("\\\n", " ")
 
 
 def _aws_commands() -> Iterator[tuple[str, str, str]]:
     """Service, command and the rest of each `aws …` in code, those within `$(…)` too."""
-    for path in _DOCUMENTS:
-        for code in _CODE.findall(path.read_text(encoding="utf-8")) if path.suffix == ".md" else ():
+    for page in PAGES:
+        for code in codes(page):
             whole, texts = code.replace("\\\n", " "), []
             while inner := re.search(r"\$\(((?:[^()]|\([^()]*\))*)\)", whole):
                 texts.append(inner[1])
@@ -218,14 +330,14 @@ def _aws_commands() -> Iterator[tuple[str, str, str]]:
 
 
 def test_documented_aws_commands_are_the_apis_own() -> None:
-    """The operation and each of its options exist, and what is picked out of the answer is a query that can be."""
-    session = botocore.session.get_session()
+    """In a second: the operation and each of its options exist, and what is picked out of the answer is a query that can be."""
+    model_of = botocore.session.get_session().get_service_model
     wrong: list[str] = []
     for service, command, rest in _aws_commands():
         if (service, command) in _OF_THE_AWS_CLI:
             continue
         try:
-            model = session.get_service_model(service)
+            model = model_of(service)
         except UnknownServiceError:
             wrong.append(f"aws {service}")
             continue
@@ -247,50 +359,12 @@ def test_documented_aws_commands_are_the_apis_own() -> None:
     assert wrong == []
 
 
-def test_a_test_calls_what_each_documented_aws_command_calls() -> None:
-    """The emulator and its likes are asked the same, by boto3; what they do not know has a reason above."""
-    tests = "\n".join(path.read_text(encoding="utf-8") for path in (REPOSITORY / "tests").rglob("*.py"))
-    methods = {
-        command.replace("-", "_")
-        for service, command, _ in _aws_commands()
-        if (service, command) not in _OF_THE_AWS_CLI
-    }
-
-    assert {name for name in methods if f".{name}(" not in tests} == set(_NOT_IN_THE_EMULATOR)
-
-
-def test_every_line_of_a_shell_block_is_of_a_kind_that_is_checked() -> None:
-    """A program that no check here knows does not slip in."""
-    lines = [line for _, block in _shell_blocks() for line in block.splitlines() if re.match(r"[a-zA-Z]", line)]
-    programs = {line.split()[0] for line in lines}
-
-    assert {"make", "aws"} <= programs
-    assert programs - _CHECKED_PROGRAMS - set(_OTHER_LINES) == set()
-
-
-def _words_after(program: str) -> set[str]:
-    """What stands behind `program` in code, as a command of it would."""
-    texts = [path.read_text(encoding="utf-8") for path in _DOCUMENTS if path.suffix == ".md"]
-    codes = [code for text in texts for code in _CODE.findall(text)]
-    return {word for code in codes for word in re.findall(rf"(?:^|[`\n;&] *){program} ([a-z]+)\b", code)}
-
-
 def test_documented_commands_of_dbt_are_its_own() -> None:
     """As the locked version has them."""
     # Read, not imported, which takes seconds.
     source = Path(str(metadata.distribution("dbt-core").locate_file("dbt/cli/main.py"))).read_text(encoding="utf-8")
     known = set(re.findall(r"@cli\.command\(\"([a-z-]+)\"\)", source))
+    named = {word for page in PAGES for code in codes(page) for word in re.findall(r"(?m)^dbt ([a-z]+)\b", code)}
 
-    assert {"deps", "build"} <= _words_after("dbt")
-    assert _words_after("dbt") - known == set()
-
-
-def test_documented_commands_of_the_cdk_are_run_by_the_tests() -> None:
-    """With the real CLI, and with the flag without which a first deployment fails."""
-    paths = [*(REPOSITORY / "tests/e2e").glob("*.py"), *(REPOSITORY / "local_cloud").glob("*.py")]
-    paths += [REPOSITORY / "stacks/diff.py", REPOSITORY / "Makefile"]
-    run = "\n".join(path.read_text(encoding="utf-8") for path in paths)
-
-    assert {"deploy", "destroy"} <= _words_after("cdk")
-    assert {word for word in _words_after("cdk") if f'"{word}"' not in run and f"cdk {word} " not in run} == set()
-    assert '"--asset-prebuild=false"' in run
+    assert {"deps", "build"} <= named
+    assert named - known == set()

@@ -47,6 +47,16 @@ def test_imports_go_from_app_to_stacks_to_constructs(source: Path) -> None:
     assert ours <= allowed
 
 
+def test_synth_does_not_load_the_checkers() -> None:
+    """A synth alone checks nothing, and to load cdk-nag into CDK's process takes half a second."""
+    sources = {_name(source): source for source in _SYNTH}
+
+    assert {name for name, source in sources.items() if "cdk_nag" in _imported(source)} == {"stacks/checks.py"}
+    assert not [
+        name for name, source in sources.items() if re.search(r"stacks\.checks|import checks", source.read_text())
+    ]
+
+
 @pytest.mark.parametrize("source", sorted((REPOSITORY / "container" / "runner").rglob("*.py")), ids=_name)
 def test_runner_imports_nothing_of_the_app(source: Path) -> None:
     """What runs in Fargate shares a format with the rest, not code."""

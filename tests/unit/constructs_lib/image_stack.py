@@ -2,10 +2,12 @@
 
 import aws_cdk as cdk
 
+REPOSITORY_NAME = "test/dbt/tiny"
+
 
 def stack_of_images(app: cdk.App) -> tuple[cdk.Stack, cdk.DefaultStackSynthesizer]:
     """An empty stack with its synthesizer."""
-    synthesizer = cdk.DefaultStackSynthesizer()
+    synthesizer = cdk.DefaultStackSynthesizer(image_assets_repository_name=REPOSITORY_NAME)
     stack = cdk.Stack(
         app,
         "Test",

@@ -5,6 +5,7 @@ from aws_cdk import aws_s3_deployment as s3_deployment
 from aws_cdk.assertions import Template
 
 from constructs_lib.bucket_folder import BucketFolder
+from tests.unit.rights import statements_of
 
 
 def test_a_sibling_is_a_folder_beside_the_first(app: cdk.App) -> None:
@@ -29,10 +30,9 @@ def test_a_sibling_is_a_folder_beside_the_first(app: cdk.App) -> None:
     }
     assert prefixes == {"dags/ours/", "dags/ours.dist-info/"}
     template.resource_count_is("AWS::IAM::Role", 1)
-    (policy,) = template.find_resources("AWS::IAM::Policy").values()
     (writable,) = [
         statement["Resource"]
-        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+        for statement in statements_of(template.to_json()["Resources"])
         if "s3:PutObject" in statement["Action"]
     ]
     assert set(writable) == {"arn:aws:s3:::airflow/dags/ours/*", "arn:aws:s3:::airflow/dags/ours.dist-info/*"}

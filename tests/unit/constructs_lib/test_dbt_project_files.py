@@ -10,7 +10,7 @@ from tests.unit.conftest import WriteProject
 
 
 def _deployed(folder: Path) -> set[str]:
-    return {path.as_posix() for path in DbtProjectFiles(folder).relative_paths()}
+    return {path.as_posix() for path in DbtProjectFiles(folder).relative_paths}
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from constructs_lib.dbt_requirements import DbtRequirements
 from constructs_lib.image_context import ImageContext
 from constructs_lib.repository import REPOSITORY
 from constructs_lib.settings_error import SettingsError
-from tests.unit.constructs_lib.image_stack import stack_of_images
+from tests.unit.constructs_lib.image_stack import REPOSITORY_NAME, stack_of_images
 
 pytestmark = pytest.mark.slow
 
@@ -223,9 +223,11 @@ def test_another_pin_is_another_image(tiny_project: Path, tmp_path: Path) -> Non
     """The tag follows the packages, and with it the task definition, the parse cache and what a run resumes."""
 
     def tag(text: str | None) -> str:
-        stack, synthesizer = stack_of_images(cdk.App())
+        app = cdk.App()
+        _, synthesizer = stack_of_images(app)
         image = dbt_image(
-            stack,
+            app,
+            repository_name=REPOSITORY_NAME,
             synthesizer=synthesizer,
             project=DbtProjectFiles(tiny_project),
             project_name="tiny",

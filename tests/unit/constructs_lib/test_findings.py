@@ -22,6 +22,19 @@ def test_what_checkov_may_skip_is_in_the_template_with_its_reason(stack: cdk.Sta
     }
 
 
+def test_reason_for_a_rule_of_nist_holds_for_the_same_rule_of_other_packs(stack: cdk.Stack) -> None:
+    """A reason is written once, and a rule of another name needs its own."""
+    log_group = logs.LogGroup(stack, "Log")
+
+    acknowledge(log_group, {"NIST.800.53.R5-CloudWatchLogGroupEncrypted": "no key", "Serverless-LambdaTracing": "none"})
+
+    told = " ".join(str(entry.data) for entry in log_group.node.metadata)
+    for pack in ("NIST.800.53.R5", "NIST.800.53.R4", "HIPAA.Security", "PCI.DSS.321"):
+        assert f"{pack}::{pack}-CloudWatchLogGroupEncrypted" in told
+        assert f"{pack}-LambdaTracing" not in told
+    assert "Serverless::Serverless-LambdaTracing" in told
+
+
 def test_rejects_what_has_no_resource_to_say_it_at(stack: cdk.Stack) -> None:
     """A reason that no tool would ever read is a mistake."""
     with pytest.raises(TypeError, match="Test/Group has no resource of its own"):

@@ -12,7 +12,7 @@ from constructs_lib.dbt_project_files import DbtProjectFiles
 from constructs_lib.image_context import ImageContext
 from constructs_lib.repository import REPOSITORY
 from tests.unit.conftest import WriteProject
-from tests.unit.constructs_lib.image_stack import stack_of_images
+from tests.unit.constructs_lib.image_stack import REPOSITORY_NAME, stack_of_images
 
 CONTAINER = REPOSITORY / "container"
 
@@ -71,9 +71,11 @@ def test_links_are_files_and_permissions_are_alike(tiny_project: Path, tmp_path:
 
 
 def _tag(project: Path, *, project_name: str = "tiny", sends_lineage: bool = False) -> str:
-    stack, synthesizer = stack_of_images(cdk.App())
+    app = cdk.App()
+    _, synthesizer = stack_of_images(app)
     return dbt_image(
-        stack,
+        app,
+        repository_name=REPOSITORY_NAME,
         synthesizer=synthesizer,
         project=DbtProjectFiles(project),
         project_name=project_name,
@@ -85,9 +87,10 @@ def _tag(project: Path, *, project_name: str = "tiny", sends_lineage: bool = Fal
 def test_image_is_built_from_what_its_tag_says(tiny_project: Path, tmp_path: Path) -> None:
     """The assembly holds the folder under the tag, and CDK's manifest tells the CLI to build it and where to push it."""
     app = cdk.App(outdir=str(tmp_path / "cdk.out"))
-    stack, synthesizer = stack_of_images(app)
+    _, synthesizer = stack_of_images(app)
     image = dbt_image(
-        stack,
+        app,
+        repository_name=REPOSITORY_NAME,
         synthesizer=synthesizer,
         project=DbtProjectFiles(tiny_project),
         project_name="tiny",

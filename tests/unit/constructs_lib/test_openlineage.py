@@ -11,6 +11,7 @@ from constructs_lib.openlineage import OpenLineage
 from constructs_lib.settings_error import SettingsError
 from runner.lineage import Lineage
 from stacks.platform import DbtPlatform
+from tests.unit.rights import statements_of
 from tests.unit.stacks.settings_of_a_stranger import environment, project
 
 _URL = "https://marquez.example.com"
@@ -53,12 +54,8 @@ def _synthesized(app: cdk.App, path: Path, lineage: OpenLineage | None) -> Templ
 def test_the_task_may_read_the_key_and_no_other_secret(app: cdk.App, tiny_project: Path) -> None:
     """And decrypt it, if it has a key of one's own."""
     lineage = OpenLineage(url=_URL, api_key_secret_arn=_SECRET, kms_key_arn=_KEY)
-    policies = _synthesized(app, tiny_project, lineage).find_resources("AWS::IAM::Policy")
-    granted = [
-        (statement["Action"], statement["Resource"])
-        for policy in policies.values()
-        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
-    ]
+    resources = _synthesized(app, tiny_project, lineage).to_json()["Resources"]
+    granted = [(statement["Action"], statement["Resource"]) for statement in statements_of(resources)]
 
     assert ("secretsmanager:GetSecretValue", _SECRET) in granted
     assert ("kms:Decrypt", _KEY) in granted

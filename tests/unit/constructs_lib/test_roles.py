@@ -1,5 +1,6 @@
 """Each role may do what it is for, and nothing else."""
 
+import re
 from typing import Any
 
 import aws_cdk as cdk
@@ -11,6 +12,7 @@ from constructs_lib.cluster import Cluster
 from constructs_lib.dbt_image import DbtImage
 from constructs_lib.dbt_task import DbtTask
 from constructs_lib.launch_role import LaunchRole
+from constructs_lib.repository import REPOSITORY
 from constructs_lib.task_size import TaskSize
 from constructs_lib.warehouse_credentials import (
     GlueConnection,
@@ -19,6 +21,7 @@ from constructs_lib.warehouse_credentials import (
     SsmParameters,
     WarehouseCredentials,
 )
+from tests.unit.rights import statements_of
 
 _AIRFLOW = "arn:aws:iam::111111111111:role/airflow"
 _ANALYST = "arn:aws:iam::111111111111:role/aws-reserved/sso.amazonaws.com/AWSReservedSSO_Analyst_0a1b"
@@ -65,9 +68,7 @@ def _permissions(template: Template, role_id: str) -> set[tuple[str, str]]:
 
     return {
         (action, text(resource))
-        for policy in template.find_resources("AWS::IAM::Policy").values()
-        if {"Ref": role_id} in policy["Properties"]["Roles"]
-        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+        for statement in statements_of(template.to_json()["Resources"], role_id)
         for action in as_list(statement["Action"])
         for resource in as_list(statement["Resource"])
     }
@@ -75,10 +76,7 @@ def _permissions(template: Template, role_id: str) -> set[tuple[str, str]]:
 
 def _statement(template: Template, action: str) -> dict[str, Any]:
     (found,) = (
-        statement
-        for policy in template.find_resources("AWS::IAM::Policy").values()
-        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
-        if statement["Action"] == action
+        statement for statement in statements_of(template.to_json()["Resources"]) if statement["Action"] == action
     )
     statement: dict[str, Any] = found
     return statement
@@ -218,6 +216,17 @@ def test_ecs_assumes_the_roles_for_tasks_of_this_account_only(stack: cdk.Stack) 
     )
 
 
+def test_container_runs_as_the_user_of_its_image(stack: cdk.Stack) -> None:
+    """The task definition says it too: nothing runs as root, whatever an image says."""
+    _task(stack, GlueConnection("warehouse"))
+
+    (task,) = Template.from_stack(stack).find_resources("AWS::ECS::TaskDefinition").values()
+    (container,) = task["Properties"]["ContainerDefinitions"]
+    dockerfile = (REPOSITORY / "container" / "Dockerfile").read_text()
+    assert re.findall(r"^USER (.*)$", dockerfile, re.MULTILINE) == [container["User"]]
+    assert container["User"].split(":")[0] != "0"
+
+
 def test_container_has_a_read_only_root_and_one_writable_mount(stack: cdk.Stack) -> None:
     """What a run writes to disk goes to /scratch; a stop gives it the two minutes that Fargate grants at most."""
     _task(stack, GlueConnection("warehouse"))
@@ -258,6 +267,7 @@ def test_launch_role_runs_one_family_on_one_cluster_and_reads_no_credentials(lau
         ("ecs:RunTask", "arn:aws:ecs:eu-central-1:111111111111:task-definition/dev-dbt-shop:*"),
         ("ecs:DescribeTasks", tasks),
         ("ecs:StopTask", tasks),
+        ("ecs:TagResource", tasks),
         ("ecs:ListTasks", "*"),
         ("iam:PassRole", _role_id(launch_template, "TaskRole")),
         ("iam:PassRole", _role_id(launch_template, "ExecutionRole")),

@@ -16,6 +16,7 @@ from constructs_lib.bucket_folder import BucketFolder
 from constructs_lib.image_registry import ImageRegistry
 from constructs_lib.private_network import PrivateNetwork
 from constructs_lib.run_alerts import RunAlerts
+from tests.unit.rights import statements_of
 
 
 def _artifacts(stack: cdk.Stack, expire_after_days: int = 400) -> dict[str, Any]:
@@ -78,8 +79,7 @@ def test_publishing_role_pushes_into_its_registries_only(stack: cdk.Stack) -> No
         encryption_key=None,
     )
 
-    (policy,) = Template.from_stack(stack).find_resources("AWS::IAM::Policy").values()
-    push, token = policy["Properties"]["PolicyDocument"]["Statement"]
+    push, token = statements_of(Template.from_stack(stack).to_json()["Resources"], "RegistryPublishingRole")
     assert "ecr:PutImage" in push["Action"]
     assert push["Resource"]["Fn::GetAtt"][0].startswith("RegistryShop")
     assert (token["Action"], token["Resource"]) == ("ecr:GetAuthorizationToken", "*")
@@ -112,6 +112,7 @@ def alert_rules(stack: cdk.Stack) -> list[dict[str, Any]]:
         cluster_arn="arn:aws:ecs:eu-central-1:111111111111:cluster/shared",
         log_group_name="the-log-group",
         topic_arn="arn:aws:sns:eu-central-1:111111111111:alerts",
+        dead_letters_arn="arn:aws:sqs:eu-central-1:111111111111:dead-letters",
         runbook_url="https://example.com/runbook",
     )
     rules = Template.from_stack(stack).find_resources("AWS::Events::Rule").values()
@@ -173,18 +174,14 @@ def test_airflow_files_touch_one_folder_only(stack: cdk.Stack) -> None:
     )
 
     template = Template.from_stack(stack)
-    statements = [
-        statement
-        for policy in template.find_resources("AWS::IAM::Policy").values()
-        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
-    ]
+    statements = statements_of(template.to_json()["Resources"])
     on_airflow = {
         (str(statement["Action"]), statement["Resource"]): statement.get("Condition")
         for statement in statements
         if "arn:aws:s3:::airflow" in str(statement["Resource"])
     }
     assert on_airflow == {
-        ("['s3:DeleteObject', 's3:PutObject']", "arn:aws:s3:::airflow/dags/ours/*"): None,
+        ("['s3:PutObject', 's3:DeleteObject']", "arn:aws:s3:::airflow/dags/ours/*"): None,
         ("s3:ListBucket", "arn:aws:s3:::airflow"): {"StringLike": {"s3:prefix": ["dags/ours/*", "dags/ours"]}},
     }
     # Its own log group, which goes with it; one that Lambda makes would stay for ever.

@@ -89,6 +89,18 @@ def test_container_is_stopped_once_it_cannot_end_itself_any_more(
     )
 
 
+def test_every_container_past_its_deadline_is_stopped(capsys: pytest.CaptureFixture[str]) -> None:
+    """One by a schedule and one by hand, which may be at work at the same time."""
+    began = NOW - 2 * _HOUR
+    by_hand = task_of("by hand", created_at=began, started_at=began, launched_by=None)
+    ecs = EcsInMemory(task_of("scheduled", created_at=began, started_at=began), by_hand)
+
+    _guard(ecs).check_containers(now=NOW)
+
+    assert set(ecs.stopped) == {"scheduled", "by hand"}
+    assert _counted(capsys)["ContainersPastDeadline"] == 2
+
+
 def test_container_that_is_being_stopped_is_counted_and_not_stopped_again(capsys: pytest.CaptureFixture[str]) -> None:
     """The alarm goes on until the container is gone."""
     ecs = EcsInMemory(

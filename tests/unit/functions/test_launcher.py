@@ -21,6 +21,7 @@ _LAUNCH = Launch(
     subnet_ids=["subnet-1"],
     security_group_ids=["sg-1"],
     capacity="fargate_spot",
+    task_tags=[{"key": "dbt-task-family", "value": "dev-dbt-shop"}],
     most_attempts=3,
 )
 _EARLIER = NOW - timedelta(hours=1)
@@ -79,6 +80,7 @@ def test_task_runs_where_the_settings_say(capacity: str, where: dict[str, object
         "securityGroups": ["sg-1"],
         "assignPublicIp": "DISABLED",
     }
+    assert request["tags"] == [{"key": "dbt-task-family", "value": "dev-dbt-shop"}]
     assert where.items() <= request.items()
 
 

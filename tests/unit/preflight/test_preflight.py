@@ -235,7 +235,7 @@ def test_finds_nothing_wrong_with_an_account_that_is_as_its_settings_say(account
 WRONG: dict[str, tuple[Callable[[Account], object], str]] = {
     "not bootstrapped": (
         lambda account: account.client("ssm").delete_parameter(Name="/cdk-bootstrap/hnb659fds/version"),
-        f"the CDK is not bootstrapped here: run `npx cdk bootstrap aws://{ACCOUNT}/{REGION}`",
+        "the CDK is not bootstrapped here: run `make bootstrap ENV=dev`",
     ),
     "old bootstrap": (
         lambda account: account.client("ssm").put_parameter(

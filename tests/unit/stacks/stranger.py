@@ -13,7 +13,8 @@ from constructs_lib.ci_access import GitHub, GitLab
 from constructs_lib.pipeline import Step
 from constructs_lib.task_size import TaskSize
 from constructs_lib.warehouse_credentials import GlueConnection, RedshiftIam, SecretsManagerSecret, SsmParameters
-from stacks.platform import check_when_synthesized, dbt_app
+from stacks.checks import check_when_synthesized
+from stacks.platform import dbt_app
 from stacks.settings import (
     AirflowTarget,
     DbtProject,

@@ -16,6 +16,7 @@ from dbt_on_fargate import containers
 from run_guard import tasks
 from stacks.platform import DbtPlatform
 from stacks.settings import Environment
+from tests.unit.rights import statements_of
 from tests.unit.stacks.settings_of_a_stranger import environment, project
 
 _RUNBOOK = "https://example.com/runbook"
@@ -95,6 +96,38 @@ def test_every_alarm_reaches_the_alert_topic(platform: DbtPlatform) -> None:
     for stack in (platform.environment_stack, *platform.project_stacks.values()):
         for alarm in _properties(Template.from_stack(stack), "AWS::CloudWatch::Alarm"):
             assert len(alarm["AlarmActions"]) == 1
+
+
+def test_event_that_cannot_be_delivered_is_kept_and_told(platform: DbtPlatform) -> None:
+    """Each rule, the one that goes on with a run too, has the queue whose alarm tells, and the queue takes from rules of this environment's stacks alone."""
+    environment_stack = Template.from_stack(platform.environment_stack)
+    (queue_policy,) = [
+        statement
+        for policy in _properties(environment_stack, "AWS::SQS::QueuePolicy")
+        for statement in policy["PolicyDocument"]["Statement"]
+        if statement["Principal"] == {"Service": "events.amazonaws.com"}
+    ]
+    queue = queue_policy["Resource"]["Fn::GetAtt"][0]
+    (sources,) = queue_policy["Condition"]["ArnLike"].values()
+    (told,) = [
+        alarm
+        for alarm in _properties(environment_stack, "AWS::CloudWatch::Alarm")
+        if {"Name": "QueueName", "Value": {"Fn::GetAtt": [queue, "QueueName"]}} in alarm.get("Dimensions", [])
+    ]
+    names = [stack.stack_name for stack in (platform.environment_stack, *platform.project_stacks.values())]
+
+    assert told["MetricName"] == "ApproximateNumberOfMessagesVisible"
+    assert (queue_policy["Effect"], queue_policy["Action"]) == ("Allow", "sqs:SendMessage")
+    beginning, _, rest = _joined(sources).rpartition("*")
+    assert rest == ""
+    assert all(f"{name}-Rule".startswith(beginning.rpartition("/")[2]) for name in names)
+    kept_in = {
+        _joined(target["DeadLetterConfig"]["Arn"]).rpartition(":")[2]
+        for stack in (platform.environment_stack, *platform.project_stacks.values())
+        for rule in _properties(Template.from_stack(stack), "AWS::Events::Rule")
+        for target in rule["Targets"]
+    }
+    assert kept_in == {f"<{queue}>", "<DeadLettersQueueName>"}
 
 
 def test_trials_of_pull_requests_ring_nothing(template: Template) -> None:
@@ -222,14 +255,9 @@ def test_guard_is_told_what_the_runner_and_airflow_are_told(template: Template) 
 
 def test_launcher_may_start_its_own_family_only(template: Template) -> None:
     """On its cluster, with the task's two roles, and nothing beyond it."""
-    (policy,) = (
-        properties["PolicyDocument"]["Statement"]
-        for name, resource in template.find_resources("AWS::IAM::Policy").items()
-        if name.startswith("LauncherFunctionRole") and (properties := resource["Properties"])
-    )
     allowed = {
         action: statement
-        for statement in policy
+        for statement in statements_of(template.to_json()["Resources"], "LauncherFunctionRole")
         for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
     }
 
@@ -238,18 +266,20 @@ def test_launcher_may_start_its_own_family_only(template: Template) -> None:
         "ecs:ListTasks",
         "ecs:RunTask",
         "ecs:StopTask",
+        "ecs:TagResource",
         "iam:PassRole",
         "logs:CreateLogStream",
         "logs:PutLogEvents",
         "sqs:SendMessage",
     }
     assert allowed["ecs:RunTask"]["Resource"] == "arn:aws:ecs:eu-west-1:333333333333:task-definition/try-dbt-tiny:*"
+    for action, key in (("ecs:TagResource", "RequestTag"), ("ecs:StopTask", "ResourceTag")):
+        assert allowed[action]["Condition"]["StringEquals"][f"aws:{key}/dbt-task-family"] == "try-dbt-tiny"
+    assert allowed["ecs:TagResource"]["Condition"]["StringEquals"]["ecs:CreateAction"] == "RunTask"
     on_cluster = allowed["ecs:RunTask"]["Condition"]["ArnEquals"]["ecs:cluster"]
     assert _joined(on_cluster).endswith("cluster/<ClusterName>")
-    assert [resource["Fn::GetAtt"][0][:8] for resource in allowed["iam:PassRole"]["Resource"]] == [
-        "TaskExec",
-        "TaskTask",
-    ]
+    passed = allowed["iam:PassRole"]["Resource"]
+    assert sorted(resource["Fn::GetAtt"][0][:8] for resource in passed) == ["TaskExec", "TaskTask"]
     assert allowed["iam:PassRole"]["Condition"] == {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}
 
 

@@ -14,9 +14,11 @@ from constructs_lib.pages_access import OPEN_TO_EVERYONE, PagesHosting, SignIn
 from constructs_lib.pages_hosting import NOT_FOUND_PAGE
 from constructs_lib.repository import REPOSITORY
 from constructs_lib.settings_error import SettingsError
+from stacks.checks import check_when_synthesized
 from stacks.names import PAGES_PREFIX
-from stacks.platform import DbtPlatform, check_when_synthesized, dbt_app, feature_flags
+from stacks.platform import DbtPlatform, dbt_app, feature_flags
 from stacks.settings import ExistingKey, OwnKey, OwnNetwork
+from tests.unit.rights import statements_of
 from tests.unit.stacks.settings_of_a_stranger import environment
 
 _SIGN_IN: dict[str, Any] = {
@@ -407,14 +409,10 @@ def test_sign_in_reads_its_two_secrets_alone(of_everything: Template) -> None:
     """And uses the keys through Secrets Manager, for these two."""
     template = of_everything
 
-    (policy,) = [
-        resource["Properties"]["PolicyDocument"]["Statement"]
-        for name, resource in template.find_resources("AWS::IAM::Policy").items()
-        if name.startswith("PagesSignInFunctionRole")
-    ]
+    policy = statements_of(template.to_json()["Resources"], "PagesSignInFunctionRole")
     (session_key,) = template.find_resources("AWS::SecretsManager::Secret")
     reads = next(each for each in policy if each["Action"] == "secretsmanager:GetSecretValue")
-    assert reads["Resource"] == [_SIGN_IN["client_secret_arn"], {"Ref": session_key}]
+    assert reads["Resource"] == [{"Ref": session_key}, _SIGN_IN["client_secret_arn"]]
     decrypts = [each for each in policy if each["Action"] == "kms:Decrypt"]
     assert [each["Condition"]["StringEquals"]["kms:EncryptionContext:SecretARN"] for each in decrypts] == [
         {"Ref": session_key},

@@ -84,7 +84,8 @@ def _run(arguments: list[str], *, output: Path) -> subprocess.CompletedProcess[s
 
 _CHECKED_APP = """
 from stacks.environments import ENVIRONMENTS
-from stacks.platform import check_when_synthesized, dbt_app
+from stacks.checks import check_when_synthesized
+from stacks.platform import dbt_app
 
 app = dbt_app(ENVIRONMENTS)
 check_when_synthesized(app)
@@ -118,7 +119,8 @@ def test_synth_passes_all_checks_and_gives_identical_bytes_twice(tmp_path: Path)
 _CARELESS_APP = """
 from aws_cdk import Stack, aws_s3
 from stacks.environments import DEV
-from stacks.platform import check_when_synthesized, dbt_app
+from stacks.checks import check_when_synthesized
+from stacks.platform import dbt_app
 
 app = dbt_app([DEV])
 check_when_synthesized(app)

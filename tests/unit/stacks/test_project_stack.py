@@ -12,6 +12,7 @@ from aws_cdk.assertions import Match, Template
 from constructs_lib.notifications import SlackChannel, SnsTopic
 from stacks.platform import DbtPlatform
 from stacks.settings import Environment, ExistingNetwork, OwnNetwork, WarehouseEgress
+from tests.unit.rights import statements_of
 from tests.unit.stacks.settings_of_a_stranger import NETWORK, environment, project
 
 
@@ -71,6 +72,7 @@ def test_dag_learns_the_deployment_from_the_same_settings(app: cdk.App, tiny_pro
         "updates_assets": True,
         "notify": [],
         "capacity": "fargate",
+        "task_tags": [{"key": "dbt-task-family", "value": "try-dbt-tiny"}],
     }
     assert len(deployment["security_group_ids"]) == 1
 
@@ -92,8 +94,7 @@ def test_dag_tells_those_whom_the_settings_name(app: cdk.App, tiny_project: Path
     )
     (published,) = [
         statement["Resource"]
-        for policy in template.find_resources("AWS::IAM::Policy").values()
-        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+        for statement in statements_of(template.to_json()["Resources"])
         if statement["Action"] == "sns:Publish"
     ]
     assert len(published) == 2

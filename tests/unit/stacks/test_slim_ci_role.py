@@ -12,6 +12,7 @@ from constructs_lib.ci_access import GitHub, GitLab, Pipeline
 from constructs_lib.settings_error import SettingsError
 from stacks.platform import DbtPlatform
 from stacks.settings import OwnKey, check_together
+from tests.unit.rights import statements_of
 from tests.unit.stacks.settings_of_a_stranger import environment, project
 
 _HUB = GitHub(repository="owner/dbt", environment="try", tries_pull_requests=True)
@@ -31,9 +32,7 @@ def _role(template: Template) -> tuple[str, dict[str, Any]]:
 
 def _statements(template: Template) -> list[dict[str, Any]]:
     role_id, _ = _role(template)
-    (policy,) = template.find_resources("AWS::IAM::Policy", {"Properties": {"Roles": [{"Ref": role_id}]}}).values()
-    statements: list[dict[str, Any]] = policy["Properties"]["PolicyDocument"]["Statement"]
-    return statements
+    return statements_of(template.to_json()["Resources"], role_id)
 
 
 @pytest.mark.parametrize(

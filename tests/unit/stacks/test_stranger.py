@@ -41,7 +41,7 @@ def _templates(assembly: Path) -> list[Path]:
 
 
 def test_strangers_environments_pass_all_checks(assembly: Path) -> None:
-    """Both packs of cdk-nag, CDK's own validator and cfn-lint find nothing that nobody accepted."""
+    """All packs of cdk-nag, CDK's own validator and cfn-lint find nothing that nobody accepted."""
     templates = _templates(assembly)
     lint = subprocess.run(
         [str(Path(sys.executable).parent / "cfn-lint"), *map(str, templates)],

@@ -54,7 +54,7 @@ def test_images_are_built_as_the_manifest_says_and_loaded_from_files(artifact: A
         "executable": [
             "sh",
             "-c",
-            '"${CDK_DOCKER:-docker}" load --input "../images/a1b2.tar" >&2 && echo dbt-on-fargate:a1b2',
+            'python3 "../images/load.py" a1b2 >&2 && echo dbt-on-fargate:a1b2',
         ]
     }
     assert artifact.check("dev") == "c0ffee"
@@ -97,11 +97,18 @@ def test_a_pipeline_deploys_as_the_role_that_the_artifact_names(
     }
     (nested / "manifest.json").write_text(json.dumps({"artifacts": {"assets": {"type": "x"}, "ci": stack}}))
     artifact.build("app", commit="c0ffee")
-    (tmp_path / "cdk").write_text(f'#!/bin/sh\necho "$AWS_ROLE_ARN $AWS_REGION" > {tmp_path}/deployed\n')
+    (tmp_path / "cdk").write_text(
+        f'#!/bin/sh\necho "$AWS_ROLE_ARN $AWS_REGION" > {tmp_path}/deployed\necho "$*" > {tmp_path}/arguments\n'
+    )
     monkeypatch.setenv("AWS_ID_TOKEN", "of-gitlab")
 
     assert artifact.deploy("dev") == 0
     assert (tmp_path / "deployed").read_text() == "arn:aws:iam::1:role/dev-dbt-deploy eu-west-1\n"
+    arguments = (tmp_path / "arguments").read_text()
+    assert arguments.startswith(f"deploy --app {artifact.assembly} dev/** --require-approval never")
+    # The stacks of a fleet do not wait for each other.
+    assert "--asset-prebuild=false" in arguments
+    assert "--concurrency 4" in arguments
 
 
 def test_beside_the_images_lies_what_they_are_made_of_and_what_all_comes_from(
@@ -118,7 +125,7 @@ def test_beside_the_images_lies_what_they_are_made_of_and_what_all_comes_from(
     checksums = json.loads((artifact.folder / "artifact.json").read_text())["sha256"]
     assert subjects == {
         "cdk.out/manifest.json": checksums["cdk.out/manifest.json"],
-        "images/a1b2.tar": checksums["images/a1b2.tar"],
+        "images/a1b2.json": checksums["images/a1b2.json"],
         "dbt-on-fargate:a1b2": bill["metadata"]["component"]["version"].removeprefix("sha256:"),
     }
     assert statement["predicate"]["buildDefinition"]["externalParameters"]["source"]["digest"] == {
