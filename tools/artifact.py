@@ -2,7 +2,7 @@
 One artifact for all environments: `make ci-build` makes it, `make ci-deploy` deploys from it and builds nothing.
 
 It is the cloud assembly of `cdk synth` with each image built once and lying beside it; the manifests of assets, which say how an
-image comes about, say from which file it is loaded instead.
+image comes about, say how it is loaded instead.
 """
 
 import hashlib
@@ -12,7 +12,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any
 
 from constructs_lib.repository import REPOSITORY
 from stacks import names
+from tools import saved_images
 from tools.bill_of_materials import ImageError, bill_of_materials, image_id
 from tools.pipeline_token import PipelineRole, TokenError, credentials
 from tools.provenance import provenance
@@ -28,9 +30,11 @@ _FORMAT_VERSION = 1
 _DESCRIPTION = "artifact.json"
 _ASSEMBLY = "cdk.out"
 _IMAGES = "images"
+_LOADER = "load.py"
 _BILLS = "sbom"
 _PROVENANCE = "provenance.json"
 _CDK = "node_modules/.bin/cdk"
+_STACKS_AT_A_TIME = "4"
 _UNDERSTOOD = frozenset({"directory", "dockerBuildArgs", "platform"})
 _NAME = re.compile(r"[a-z](-?[a-z0-9])*")
 
@@ -42,8 +46,9 @@ class ArtifactError(Exception):
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Artifact:
     """
-    A folder with `cdk.out`, `images/<asset id>.tar` and `artifact.json`, which tells commit, environments and checksums.
+    A folder with `cdk.out`, `images/<asset id>.json` and `artifact.json`, which tells commit, environments and checksums.
 
+    The images' layers are in `images/blobs`, where those of several images lie once: a fleet's differ in the last one only.
     Beside them lie `sbom/<asset id>.cdx.json`, what each image is made of, and `provenance.json`, what all comes from.
     """
 
@@ -63,17 +68,20 @@ class Artifact:
         """
         started = datetime.now(UTC)
         shutil.rmtree(self.folder, ignore_errors=True)
-        (self.folder / _IMAGES).mkdir(parents=True)
+        for name in (_IMAGES, _BILLS):
+            (self.folder / name).mkdir(parents=True)
+        shutil.copyfile(saved_images.__file__, self.folder / _IMAGES / _LOADER)
         command = [str(REPOSITORY / _CDK), "synth", "--quiet", "--app", app, "--output", str(self.assembly), "**"]
         _run(command, folder=REPOSITORY)
+        image_ids: dict[str, str] = {}
         for manifest in self._asset_manifests():
             content = json.loads(manifest.read_text(encoding="utf-8"))
             for asset_id, image in content.get("dockerImages", {}).items():
-                self._build_image(asset_id, image["source"], manifest.parent)
+                if asset_id not in image_ids:
+                    image_ids[asset_id] = self._build_image(asset_id, image["source"], manifest.parent)
                 image["source"] = {"executable": self._loading(asset_id, manifest.parent)}
             manifest.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        self._describe_images()
-        self._write_provenance(commit, started)
+        self._write_provenance(image_ids, commit, started)
         description = {
             "format_version": _FORMAT_VERSION,
             "commit": commit,
@@ -118,6 +126,8 @@ class Artifact:
         command = [str(REPOSITORY / _CDK), "deploy", "--app", str(self.assembly), f"{environment}/**"]
         # Who reviews is asked before this runs; without the second flag the first deploy looks for registries too early.
         options = ["--require-approval", "never", "--asset-prebuild=false", "--progress", "events"]
+        # Projects wait for the environment's stack, and not for each other.
+        options += ["--concurrency", _STACKS_AT_A_TIME]
         try:
             with credentials(self._deploy_role(environment)) as variables:
                 return subprocess.run([*command, *options], cwd=self.folder, env=variables, check=False).returncode
@@ -149,10 +159,8 @@ class Artifact:
             if artifact["type"] == "cdk:cloud-assembly"
         )
 
-    def _build_image(self, asset_id: str, source: dict[str, Any], manifest_folder: Path) -> None:
-        file = self._image_file(asset_id)
-        if file.exists():
-            return
+    def _build_image(self, asset_id: str, source: dict[str, Any], manifest_folder: Path) -> str:
+        """Build, describe and keep it; returns its id, the digest of its configuration."""
         unknown = sorted(set(source) - _UNDERSTOOD)
         if unknown or "directory" not in source:
             raise ArtifactError(
@@ -162,38 +170,34 @@ class Artifact:
         platform = ["--platform", source["platform"]] if "platform" in source else []
         folder = manifest_folder / source["directory"]
         _run([_docker(), "build", "--tag", _tag(asset_id), *arguments, *platform, "."], folder=folder)
-        _run([_docker(), "save", "--output", str(file), _tag(asset_id)], folder=folder)
-
-    def _describe_images(self) -> None:
-        (self.folder / _BILLS).mkdir()
-        for image in self._images():
+        with tempfile.TemporaryDirectory(dir=self.folder) as temporary:
+            archive = Path(temporary) / f"{asset_id}.tar"
+            _run([_docker(), "save", "--output", str(archive), _tag(asset_id)], folder=folder)
             try:
-                text = bill_of_materials(image, name=_tag(image.stem))
-            except ImageError as error:
+                bill = bill_of_materials(archive, name=_tag(asset_id))
+                id_ = image_id(archive)
+                saved_images.keep(archive, self.folder / _IMAGES, asset_id)
+            except (ImageError, ValueError) as error:
                 raise ArtifactError(str(error)) from error
-            (self.folder / _BILLS / f"{image.stem}.cdx.json").write_text(text, encoding="utf-8")
+        (self.folder / _BILLS / f"{asset_id}.cdx.json").write_text(bill, encoding="utf-8")
+        return id_
 
-    def _write_provenance(self, commit: str, started: datetime) -> None:
+    def _write_provenance(self, image_ids: Mapping[str, str], commit: str, started: datetime) -> None:
+        files = [self.assembly / "manifest.json", *(self._image_file(asset_id) for asset_id in image_ids)]
         subjects = {
-            **{_tag(image.stem): image_id(image) for image in self._images()},
-            **{
-                file.relative_to(self.folder).as_posix(): _sha256(file)
-                for file in (*self._images(), self.assembly / "manifest.json")
-            },
+            **{_tag(asset_id): id_ for asset_id, id_ in image_ids.items()},
+            **{file.relative_to(self.folder).as_posix(): _sha256(file) for file in files},
         }
         text = provenance(subjects, commit=commit, started=started, finished=datetime.now(UTC))
         (self.folder / _PROVENANCE).write_text(text, encoding="utf-8")
 
-    def _images(self) -> list[Path]:
-        return sorted((self.folder / _IMAGES).glob("*.tar"))
-
     def _image_file(self, asset_id: str) -> Path:
-        return self.folder / _IMAGES / f"{asset_id}.tar"
+        return self.folder / _IMAGES / f"{asset_id}.json"
 
     def _loading(self, asset_id: str, manifest_folder: Path) -> list[str]:
         """The command that the CLI runs in the manifest's folder, and that must print the name of a local image."""
-        file = os.path.relpath(self._image_file(asset_id), manifest_folder)
-        return ["sh", "-c", f'"${{CDK_DOCKER:-docker}}" load --input "{file}" >&2 && echo {_tag(asset_id)}']
+        loader = os.path.relpath(self.folder / _IMAGES / _LOADER, manifest_folder)
+        return ["sh", "-c", f'python3 "{loader}" {asset_id} >&2 && echo {_tag(asset_id)}']
 
 
 def _docker() -> str:

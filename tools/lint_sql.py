@@ -34,7 +34,7 @@ def lint(folder: Path, action: str = "lint", *, cache_folder: Path = _CACHE) -> 
     asked = hashlib.sha256(f"{metadata.version('sqlfluff')}\0{rules}".encode()).hexdigest()
     passed = cache_folder / f"{fingerprint(files, files.name, _ENVIRONMENT, _ENVIRONMENT, None)}-{asked}"
     packages = files.packages_folder
-    sql = [path for path in files.relative_paths() if path.suffix == ".sql" and packages not in (folder / path).parents]
+    sql = [path for path in files.relative_paths if path.suffix == ".sql" and packages not in (folder / path).parents]
     if passed.is_file() or not sql:
         return True
     with tempfile.TemporaryDirectory(prefix="dbt-lint-") as temporary:

@@ -361,7 +361,7 @@ def archive_of(files: DbtProjectFiles) -> bytes:
     """The files that an image would have, as a compressed archive."""
     body = io.BytesIO()
     with tarfile.open(fileobj=body, mode="w:gz", dereference=True) as archive:
-        for path in files.relative_paths():
+        for path in files.relative_paths:
             archive.add(files.folder / path, arcname=path.as_posix(), recursive=False)
     return body.getvalue()
 

@@ -4,7 +4,6 @@ import contextlib
 import itertools
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,6 +27,7 @@ from dbt_on_fargate import aws as dbt_on_fargate_aws  # noqa: E402 -- after the 
 from dbt_on_fargate import compat  # noqa: E402
 from dbt_on_fargate.deployment import Deployment  # noqa: E402
 from local_cloud.airflow import AirflowApiError, LocalAirflow  # noqa: E402
+from tests.documented import documented, typed  # noqa: E402
 
 SEED = "seed.bookshop.regions"
 ORDERS = "model.bookshop.stg_orders"
@@ -256,22 +256,22 @@ class Story:
         """A run of another DAG, at the same time."""
         return Story(self.airflow, self.aws, variant_id(name))
 
+    def types(self, command: str) -> str:
+        """What a command writes on the machine that Airflow runs on."""
+        return typed(command, environment=self.airflow.environment())
+
     def backfill(self, first: str, last: str) -> list[str]:
         """Backfill the DAG over these days, one run at a time, as Airflow's command does; returns the states of the runs in order."""
-        window = (
-            ["backfill", "create", "--dag-id", self.dag_id, "--from-date", first, "--to-date", last]
-            if compat.IS_AIRFLOW_3
-            else ["dags", "backfill", "--start-date", first, "--end-date", last, self.dag_id]
-        )
-        one_at_a_time = ["--max-active-runs", "1"] if compat.IS_AIRFLOW_3 else []
-        command = [f"{sys.prefix}/bin/airflow", *window, *one_at_a_time]
+        if compat.IS_AIRFLOW_3:
+            window = f"--dag-id {self.dag_id} --from-date {first} --to-date {last}"
+            command = documented("docs/airflow.md", "airflow backfill create", {"…": window})
+        else:
+            window = f"--start-date {first} --end-date {last} {self.dag_id}"
+            command = documented("docs/airflow.md", "airflow dags backfill", {"…": window})
         # Airflow 3 reads and then writes within a savepoint, which SQLite refuses when another part wrote in between. Its command
         # only leaves runs for the scheduler; that of Airflow 2 goes through them itself.
         with self._without(*(("scheduler", "triggerer", "dag-processor") if compat.IS_AIRFLOW_3 else ())):
-            done = subprocess.run(
-                command, env=self.airflow.environment(), check=False, capture_output=True, text=True, timeout=200
-            )
-        assert done.returncode == 0, done.stdout + done.stderr
+            self.types(command)
         runs = self.airflow.request("GET", f"/dags/{self.dag_id}/dagRuns")["dag_runs"]
         names = sorted(run["dag_run_id"] for run in runs)
         return [self.airflow.wait_for_run(self.dag_id, name, timeout_seconds=200) for name in names]

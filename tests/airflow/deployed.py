@@ -34,6 +34,7 @@ DEPLOYMENT: dict[str, Any] = {
     "stop_timeout_seconds": 120,
     "render": "nodes",
     "capacity": "fargate",
+    "task_tags": [{"key": "dbt-task-family", "value": "dev-dbt-bookshop"}],
     "retry_delay_seconds": 2,
     "notify": [
         {"kind": "slack", "connection_id": "team_slack", "channel": "#data"},

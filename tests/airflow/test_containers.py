@@ -54,6 +54,7 @@ def test_launch_asks_for_exactly_what_was_deployed(own_aws: FakeAws, deployment:
         "securityGroups": ["sg-1"],
         "assignPublicIp": "DISABLED",
     }
+    assert request["tags"] == [{"key": "dbt-task-family", "value": "dev-dbt-bookshop"}]
     assert f"AssumeRole {deployment.launch_role_arn}" in own_aws.calls
 
 

@@ -10,6 +10,7 @@ from conftest import ALL_NODES, LONE, MART, ORDERS, ORDERS_TEST, REPORT, SEED, T
 from fake_aws import FakeContainer
 
 from dbt_on_fargate import compat
+from tests.documented import documented
 
 GREEN = dict.fromkeys([*TASK_OF.values(), "run_dbt", "all_built", "update_assets"], "success")
 MISSING_COLUMN = 'column "no_such_column" does not exist'
@@ -380,6 +381,11 @@ def test_worker_that_is_lost_after_the_launch_costs_nothing(story: Story) -> Non
     assert story.states() == GREEN
     assert len(story.containers) == 1
     assert story.airflow.task_instances(story.dag_id, story.run_id)["run_dbt"]["try_number"] == 2
+
+
+def test_plugin_is_listed_where_it_is_loaded(story: Story) -> None:
+    """As the page says how to look whether the triggerer will find it; where it does nothing it is listed as well."""
+    assert "dbt_on_fargate" in story.types(documented("docs/airflow.md", "airflow plugins"))
 
 
 def test_backfill_builds_each_interval_alone(story: Story) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import boto3
 from botocore.exceptions import ClientError
@@ -16,6 +16,14 @@ Client = Any
 _NAME = "auditor"
 # SNS says it in words of its own.
 _DENIALS = {"AccessDenied", "AccessDeniedException", "AuthorizationError"}
+
+
+class Login(TypedDict):
+    """Temporary credentials, as AWS's programs find them in their environment."""
+
+    AWS_ACCESS_KEY_ID: str
+    AWS_SECRET_ACCESS_KEY: str
+    AWS_SESSION_TOKEN: str
 
 
 class Auditor:
@@ -37,15 +45,27 @@ class Auditor:
         self._sts = own.client("sts", endpoint_url=self._endpoint_url)
         self._trusts: dict[str, Mapping[str, Any]] = {}
 
-    def clients(self, role: Role) -> Callable[[str], Client]:
-        """Gives clients with real credentials of `role`."""
+    def login(self, role: Role) -> Login:
+        """Real credentials of `role`."""
         found = self._iam.get_role(RoleName=role.name)["Role"]
         self._trusts.setdefault(role.name, found["AssumeRolePolicyDocument"])
         trusted = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": self._arn}}
         self._iam.update_assume_role_policy(RoleName=role.name, PolicyDocument=_document(trusted))
         given = self._sts.assume_role(RoleArn=found["Arn"], RoleSessionName=AUDIT)["Credentials"]
+        return {
+            "AWS_ACCESS_KEY_ID": given["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": given["SecretAccessKey"],
+            "AWS_SESSION_TOKEN": given["SessionToken"],
+        }
+
+    def clients(self, role: Role) -> Callable[[str], Client]:
+        """Gives clients with real credentials of `role`."""
+        login = self.login(role)
         session = boto3.Session(
-            given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"], region_name=self._region
+            login["AWS_ACCESS_KEY_ID"],
+            login["AWS_SECRET_ACCESS_KEY"],
+            login["AWS_SESSION_TOKEN"],
+            region_name=self._region,
         )
         return lambda service: session.client(service, endpoint_url=self._endpoint_url)  # type: ignore[call-overload]
 

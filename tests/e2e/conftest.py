@@ -9,7 +9,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,10 +22,17 @@ from local_cloud.demo import Choice, DeployedProject, deploy, start_and_deploy
 from local_cloud.progress import Steps
 from local_cloud.redshift_stand_in import RedshiftStandIn
 from local_cloud.run_records import Attempt
+from tests.documented import documented, typed
 from tests.e2e.alerts import Alerts
 from tests.e2e.analyst import Analyst
 from tests.e2e.grants import Role, deployed_roles
 
+# The CLI's first version has an address of its own for SQS, whatever the environment says. What a command starts must not see
+# this docker, which looks for a docker itself.
+_PROGRAMS = """
+aws() {{ "{aws}" --endpoint-url "$AWS_ENDPOINT_URL" "$@"; }}
+docker() {{ "{docker}" "$@"; }}
+"""
 # The function that empties a bucket before it is deleted, in environments that keep no data.
 _CDKS_ROLE = "CustomS3AutoDeleteObjects"
 
@@ -37,6 +44,7 @@ class Story:
         self.cloud = cloud
         self.steps = steps
         self.choice = choice
+        cloud.install_venv("aws-cli")
         self.deployed: DeployedProject = start_and_deploy(cloud, steps, choice)
         (topic,) = cloud.account.client("sns").list_topics()["Topics"]
         self._alerts = Alerts(cloud.account, topic_arn=topic["TopicArn"], queue_name="alerts")
@@ -52,9 +60,34 @@ class Story:
         self.deployed = DeployedProject(self.cloud, self.choice.settings)
         self.cloud.airflow.wait_for_sync()
 
+    def image_tag(self) -> str:
+        """The tag of the image that the project's task definition names."""
+        definition = self.cloud.account.client("ecs").describe_task_definition(
+            taskDefinition=self.deployed.deployment["task_definition_arn"]
+        )
+        (container,) = definition["taskDefinition"]["containerDefinitions"]
+        return str(container["image"].rpartition(":")[2])
+
     def alerts(self) -> list[str]:
         """What reached the subscribers of the alert topic since the last call."""
         return self._alerts.read()
+
+    def types(
+        self,
+        page: str,
+        start: str,
+        filled: Mapping[str, str] | None = None,
+        /,
+        *,
+        folder: Path = REPOSITORY_ROOT,
+        standard_input: str | None = None,
+        **more: str,
+    ) -> str:
+        """What a command of a page writes, typed by someone with the account's own credentials, AWS's CLI and docker, and `more` variables."""
+        environment = {**self.cloud.client_environment(), **more}
+        programs = _PROGRAMS.format(aws=self.cloud.folder / "venvs/aws-cli/bin/aws", docker=environment["CDK_DOCKER"])
+        command = programs + documented(page, start, filled)
+        return typed(command, environment=environment, folder=folder, standard_input=standard_input)
 
     def run(self, **conf: object) -> tuple[str, Attempt]:
         """Let Airflow run the DAG to its end; returns the DAG run's state and the record."""

@@ -21,12 +21,15 @@ from tests.e2e.auditor import Auditor, Client, answer
 from tests.e2e.conftest import Story, wait_for, warehouse_that_hangs
 from tests.e2e.grants import decisions, deployed_roles, unused
 from tests.e2e.night_app import NAME
+from tests.e2e.session_keys import SessionKeys
 from tests.runner.openlineage_server import OpenLineageServer
 
 _APP = ("python", "-m", "tests.e2e.night_app")
 _RUNBOOK = "https://example.com/runbook#"
 _SECONDS_TO_RING = 300.0
 _SECONDS_TO_RUN = 900.0
+_TOLD_AT = "2099-01-01T05:00:00Z"
+"""Later than all that is started, so that the guard misses a container whatever it finds."""
 
 
 class Night:
@@ -40,8 +43,13 @@ class Night:
         self.heard: list[str] = []
         # Set when the run that hangs may go on.
         self.is_over = threading.Event()
-        self.lineage_secret = self.client("secretsmanager").create_secret(
-            Name="lineage", SecretString=json.dumps({"api_key": lineage.key})
+        self.lineage_secret = json.loads(
+            story.types(
+                "docs/hosting.md",
+                "aws secretsmanager create-secret",
+                {"dbt-pages": "lineage"},
+                standard_input=json.dumps({"api_key": lineage.key}),
+            )
         )["ARN"]
         app = (*_APP, str(story.project_path), lineage.url, self.lineage_secret)
         self.cdk = self.cloud.cdk(app)
@@ -52,6 +60,7 @@ class Night:
         self.guard = shared["GuardFunctionName"]
         self.launcher = own["LauncherFunctionName"]
         self.dead_letters = shared["DeadLettersQueueName"]
+        self.due_runs = shared["DueRunsQueueName"]
         self.bucket = shared["ArtifactsBucketName"]
         self.key_id = shared["EncryptionKeyId"]
         self.family = f"{NAME}-dbt-{self.project}"
@@ -89,16 +98,29 @@ class Night:
         )
 
     def run_by_hand(self, **override: object) -> str:
-        """Start a task as a person does at a terminal; returns its ARN."""
-        subnets = self.client("ec2").describe_subnets()["Subnets"]
-        answer = self.client("ecs").run_task(
-            cluster=self.cluster,
-            taskDefinition=self.family,
-            launchType="FARGATE",
-            networkConfiguration={"awsvpcConfiguration": {"subnets": [subnets[0]["SubnetId"]]}},
-            overrides={"containerOverrides": [{"name": "dbt", **override}]},
+        """Start a task as the runbook says, with more in its override; returns its ARN."""
+        (subnet, *_), (group, *_) = (
+            self.client("ec2").describe_subnets()["Subnets"],
+            self.client("ec2").describe_security_groups()["SecurityGroups"],
         )
-        return str(answer["tasks"][0]["taskArn"])
+        answer = self.story.types(
+            "docs/runbook.md",
+            "aws ecs run-task",
+            {
+                "<ClusterName>": self.cluster,
+                "<env>-dbt-<project>": self.family,
+                "<subnet>": subnet["SubnetId"],
+                "<group>": group["GroupId"],
+                '"name": "dbt",': json.dumps({"name": "dbt", **override})[1:-1] + ",",
+                "my_model": "stg_bookshop__customers",
+            },
+        )
+        return str(json.loads(answer)["tasks"][0]["taskArn"])
+
+    def project_in_json(self) -> str:
+        """What the schedules tell the guard of the project, without the braces around it."""
+        project = json.loads(self.schedule("Looks at the containers that run")["Target"]["Input"])["project"]
+        return json.dumps(project)[1:-1]
 
     def tasks(self, *, live: bool = True) -> list[dict[str, Any]]:
         """The tasks of the project, the oldest first."""
@@ -111,6 +133,10 @@ class Night:
         tasks = ecs.describe_tasks(cluster=self.cluster, tasks=arns)["tasks"] if arns else []
         found = [task for task in tasks if (task["lastStatus"] != "STOPPED") or not live]
         return sorted(found, key=lambda task: str(task["createdAt"]))
+
+    def log_of(self, function: str) -> str:
+        """What a function has said since yesterday."""
+        return self.story.types("docs/runbook.md", "aws logs filter-log-events", {"<function>": function})
 
     def hear(self, *words: str) -> str:
         """The alert that holds all `words`, as soon as it comes."""
@@ -133,8 +159,8 @@ class Night:
         )
 
     def _outputs(self, stack_name: str) -> dict[str, str]:
-        (stack,) = self.client("cloudformation").describe_stacks(StackName=stack_name)["Stacks"]
-        return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+        told = self.story.types("docs/runbook.md", "aws cloudformation describe-stacks", {"<env>-dbt": stack_name})
+        return {output["OutputKey"]: output["OutputValue"] for output in json.loads(told)}
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +190,11 @@ def hanging_run(night: Night) -> Iterator[Attempt]:
         # Before the run is due: whoever started a container since, it would be one.
         night.run_by_hand()
         night.fire("Tells the guard that a run is due")
+        night.story.types(
+            "docs/runbook.md",
+            "aws sqs send-message --queue-url",
+            {"<DueRunsQueueName>": night.due_runs, "…": night.project_in_json(), "2026-11-22T05:00:00Z": _TOLD_AT},
+        )
         night.fire("Starts the run")
         yield attempt
 
@@ -178,6 +209,14 @@ def test_alarm_of_a_run_that_did_not_happen_rings(night: Night, hanging_run: Att
     """The time came, the run before still hangs, and nothing was started."""
     assert hanging_run
     assert f"{_RUNBOOK}a-run-did-not-happen" in night.hear("was due 1 minutes ago", '"ALARM"')
+
+
+def test_log_of_the_guard_tells_of_the_run_that_a_person_said_was_due(night: Night, hanging_run: Attempt) -> None:
+    """As the runbook reads a function's log; what is at work since before stands there."""
+    assert hanging_run
+    wait_for(lambda: _TOLD_AT[:10] in night.log_of(night.guard), "the guard looks", timeout_seconds=_SECONDS_TO_RING)
+
+    assert "at_work_since_before" in night.log_of(night.guard)
 
 
 def test_no_second_run_was_started_beside_the_first(night: Night, hanging_run: Attempt) -> None:
@@ -202,18 +241,7 @@ def test_alarm_of_an_orphan_container_rings(night: Night, hanging_run: Attempt) 
 def test_alarm_of_a_run_longer_than_usual_rings(night: Night, hanging_run: Attempt) -> None:
     """After three days on which the longest run took a second, one of more than a minute is unusual."""
     assert hanging_run
-    night.client("cloudwatch").put_metric_data(
-        Namespace="DbtOnFargate",
-        MetricData=[
-            {
-                "MetricName": "RunDurationSeconds",
-                "Dimensions": [{"Name": "environment", "Value": NAME}, {"Name": "project", "Value": night.project}],
-                "Timestamp": datetime.now(UTC) - timedelta(days=days),
-                "Value": 1,
-            }
-            for days in (1, 2, 3)
-        ],
-    )
+    night.story.types("docs/runbook.md", "for days in", {"<env>": NAME, "<project>": night.project})
     oldest = night.tasks()[0]["startedAt"]
     wait_for(lambda: datetime.now(UTC) - oldest > timedelta(seconds=62), "the run is a minute old", timeout_seconds=90)
     night.fire("Looks at the containers that run")
@@ -222,11 +250,23 @@ def test_alarm_of_a_run_longer_than_usual_rings(night: Night, hanging_run: Attem
 
 
 def test_guard_stops_what_outlived_its_deadline(night: Night, hanging_run: Attempt) -> None:
-    """It stops both containers, whose runner then finishes the record; nothing is started in their place."""
-    night.fire("Looks at the containers that run", deadline_seconds=-180)
+    """It stops the run, whose runner then finishes the record, as a person stops the other; nothing is started in their place."""
+    by_hand = night.tasks()[-1]["taskArn"].rpartition("/")[2]
+    night.story.types("docs/runbook.md", "aws ecs stop-task", {"<cluster>": night.cluster, "<task id>": by_hand})
+    night.story.types(
+        "docs/runbook.md",
+        "aws lambda invoke --function-name <GuardFunctionName> --payload fileb:///dev/stdin /dev/stdout \\",
+        {"<GuardFunctionName>": night.guard, "…": night.project_in_json()},
+    )
 
     assert f"{_RUNBOOK}a-container-outlived-its-deadline" in night.hear("without ending itself", '"ALARM"')
     wait_for(lambda: not night.tasks(), "both containers are gone", timeout_seconds=_SECONDS_TO_RUN)
+    live = night.story.types(
+        "docs/runbook.md",
+        "aws ecs list-tasks",
+        {"<ClusterName>": night.cluster, "<env>": NAME, "<project>": night.project},
+    )
+    assert json.loads(live) == {"taskArns": []}
     ended = night.records.attempt(hanging_run.start["run_id"])
     assert ended is not None and ended.end is not None  # noqa: PT018 - one promise
     assert (ended.start["attempt"], ended.end["outcome"]) == (1, "interrupted")
@@ -252,7 +292,11 @@ def resumed_run(night: Night, hanging_run: Attempt) -> Attempt:
     released = threading.Event()
     with warehouse_that_hangs(night.cloud.warehouse, released):
         first = hanging_run.prefix
-        night.fire("Starts the run")
+        night.story.types(
+            "docs/runbook.md",
+            "aws lambda invoke --function-name <LauncherFunctionName>",
+            {"<LauncherFunctionName>": night.launcher},
+        )
 
         def another() -> Attempt | None:
             attempt = night.begun()
@@ -310,6 +354,37 @@ def test_alarm_of_a_container_killed_for_memory_rings(night: Night, resumed_run:
     assert f"{_RUNBOOK}killed-for-memory" in night.hear("more memory than its task has")
 
 
+def test_alert_of_critical_findings_in_an_image_rings(night: Night, resumed_run: Attempt) -> None:
+    """A scan by hand of an image of this environment is told; one that found nothing critical is not."""
+    assert resumed_run
+    ecr, repository = night.client("ecr"), f"{NAME}/dbt/{night.project}"
+    deployed = next(found for found in ecr.list_images(repositoryName=repository)["imageIds"] if "imageTag" in found)
+    (image,) = ecr.batch_get_image(repositoryName=repository, imageIds=[deployed])["images"]
+    # The same image by another digest, since one is scanned once a day.
+    again = ecr.put_image(repositoryName=repository, imageManifest=f"{image['imageManifest']}\n", imageTag="quiet")
+    loud, quiet = image["imageId"]["imageDigest"], again["image"]["imageId"]["imageDigest"]
+    # The emulator knows no vulnerabilities: what a scan finds is told to it.
+    found = {
+        digest: [{"name": f"CVE-2026-{number}", "severity": severity} for number, severity in enumerate(severities)]
+        for digest, severities in {loud: ["CRITICAL", "CRITICAL", "HIGH"], quiet: ["HIGH"]}.items()
+    }
+    night.cloud.emulator.image_findings.write_text(json.dumps(found))
+    for digest in (quiet, loud):
+        places = {"<env>": NAME, "<project>": night.project, "<digest>": digest}
+        night.story.types("docs/runbook.md", "aws ecr start-image-scan", places)
+    told = json.loads(
+        night.story.types(
+            "docs/runbook.md",
+            "aws ecr describe-image-scan-findings",
+            {"<env>": NAME, "<project>": night.project, "<digest>": loud},
+        )
+    )
+
+    assert f"{_RUNBOOK}an-image-has-critical-findings" in night.hear("rated critical: 2", loud)
+    assert not [text for text in night.heard if quiet in text]
+    assert told["imageScanFindings"]["findings"] == found[loud]
+
+
 def test_alarm_of_a_container_that_does_not_start_rings(night: Night, resumed_run: Attempt) -> None:
     """An image that is gone from the registry."""
     assert resumed_run
@@ -324,13 +399,50 @@ def test_alarm_of_a_container_that_does_not_start_rings(night: Night, resumed_ru
 def test_alarm_of_a_guard_that_fails_rings(night: Night, resumed_run: Attempt) -> None:
     """Who guards is guarded."""
     assert resumed_run
-    check = {
-        "check": "nonsense",
-        "project": json.loads(night.schedule("Tells the guard that a run is due")["Target"]["Input"])["project"],
-    }
-    night.client("lambda").invoke(FunctionName=night.guard, Payload=json.dumps(check))
+    said = night.story.types(
+        "docs/runbook.md",
+        "aws lambda invoke --function-name <GuardFunctionName> --payload fileb:///dev/stdin /dev/stdout <<<",
+        {"<GuardFunctionName>": night.guard, "…": night.project_in_json()},
+    )
 
+    assert "a check must be 'containers' or 'start', got 'nonsense'" in said
     assert f"{_RUNBOOK}the-guard-does-not-work" in night.hear("ends with an error", '"ALARM"')
+
+
+def test_session_key_is_made_anew(night: Night, resumed_run: Attempt) -> None:
+    """
+    By the function that is deployed: nobody is signed out by the first rotation, and everyone by the second.
+
+    The first of all began with the deployment.
+    """
+    assert resumed_run
+    keys = SessionKeys(night.cloud)
+
+    def changed(before: set[str]) -> str | None:
+        return keys.current() if keys.current() not in before and keys.current() in keys.known_to_cloudfront() else None
+
+    # CloudFormation makes a value that no rotation has made, and that CloudFront does not know.
+    first = wait_for(lambda: changed(set()), "the first key is made", timeout_seconds=_SECONDS_TO_RING)
+    keys.need_not_wait_for_edges()
+    night.story.types("docs/runbook.md", "aws secretsmanager rotate-secret", {"<secret>": keys.secret_arn})
+    second = wait_for(lambda: changed({first}), "the second key is made", timeout_seconds=_SECONDS_TO_RING)
+    after_one = keys.known_to_cloudfront()
+    night.story.types("docs/hosting.md", "aws secretsmanager rotate-secret", {"<SessionKey>": keys.secret_arn})
+    third = wait_for(lambda: changed({second}), "the third key is made", timeout_seconds=_SECONDS_TO_RING)
+
+    assert after_one == {first, second}
+    assert keys.known_to_cloudfront() == {second, third}
+
+
+def test_alarm_of_a_session_key_that_is_not_made_anew_rings(night: Night, resumed_run: Attempt) -> None:
+    """The function is called with a step that no rotation has."""
+    assert resumed_run
+    said = night.story.types(
+        "docs/runbook.md", "aws lambda invoke --payload fileb:///dev/stdin /dev/stdout <<<", {"<env>": NAME}
+    )
+
+    assert "finishSecret, got nonsense" in said
+    assert f"{_RUNBOOK}the-session-key-is-not-made-anew" in night.hear("could not be made anew", '"ALARM"')
 
 
 def test_alarm_of_a_schedule_that_could_not_be_delivered_rings(night: Night, resumed_run: Attempt) -> None:
@@ -338,8 +450,14 @@ def test_alarm_of_a_schedule_that_could_not_be_delivered_rings(night: Night, res
     assert resumed_run
     sqs = night.client("sqs")
     queue_url = sqs.get_queue_url(QueueName=night.dead_letters)["QueueUrl"]
-    sqs.send_message(QueueUrl=queue_url, MessageBody="anything")
+    night.story.types(
+        "docs/runbook.md", "aws sqs send-message --message-body", {"<DeadLettersQueueName>": night.dead_letters}
+    )
+    read = night.story.types(
+        "docs/runbook.md", "aws sqs receive-message", {"<DeadLettersQueueName>": night.dead_letters}
+    )
 
+    assert "anything" in read
     assert f"{_RUNBOOK}a-schedule-could-not-be-delivered" in night.hear("could not deliver", '"ALARM"')
     sqs.purge_queue(QueueUrl=queue_url)
 
@@ -355,36 +473,32 @@ def test_alarm_of_a_guard_that_nobody_calls_rings(night: Night, resumed_run: Att
     ]
     history = cloudwatch.describe_alarm_history(AlarmName=silent["AlarmName"])["AlarmHistoryItems"]
 
+    listed = json.loads(night.story.types("docs/runbook.md", "aws scheduler list-schedules"))["Schedules"]
+
+    assert {"ENABLED"} == {schedule["State"] for schedule in listed if NAME in schedule["GroupName"]}
     assert any("to ALARM" in item["HistorySummary"] for item in history)
     assert (silent["StateValue"], silent["AlarmActions"]) == ("OK", [night.topic_arn])
     assert f"{_RUNBOOK}the-guard-does-not-work" in silent["AlarmDescription"]
 
 
-def test_alert_of_critical_findings_in_an_image_rings(night: Night, resumed_run: Attempt) -> None:
-    """ECR tells of the scan of an image of this environment; a scan that found nothing critical is not told."""
+def test_image_that_is_pushed_to_be_scanned_is_gone_again(night: Night, resumed_run: Attempt) -> None:
+    """The runbook's way to hear of findings without one's own image; what ECR tells of a scan was heard before."""
     assert resumed_run
-    scans = {"quiet": {"HIGH": 3}, "loud": {"CRITICAL": 2, "HIGH": 1}}
-    night.client("events").put_events(
-        Entries=[
-            {
-                "Source": "aws.ecr",
-                "DetailType": "ECR Image Scan",
-                "Detail": json.dumps(
-                    {
-                        "scan-status": "COMPLETE",
-                        "repository-name": f"{NAME}/dbt/{night.project}",
-                        "finding-severity-counts": counts,
-                        "image-digest": f"sha256:{digest}",
-                        "image-tags": [],
-                    }
-                ),
-            }
-            for digest, counts in scans.items()
-        ]
+    settings = night.story.choice.settings
+    kept = f"{settings.account}.dkr.ecr.{settings.region}.amazonaws.com/{settings.environment}/dbt/{settings.project}"
+    told = night.story.types(
+        "docs/runbook.md",
+        "aws ecr get-login-password",
+        {
+            "<account>": settings.account,
+            "<region>": settings.region,
+            "<env>": NAME,
+            "<project>": night.project,
+            "python:3.9.7-bullseye": f"{kept}:{night.story.image_tag()}",
+        },
     )
 
-    assert f"{_RUNBOOK}an-image-has-critical-findings" in night.hear("rated critical: 2", "sha256:loud")
-    assert not [text for text in night.heard if "sha256:quiet" in text]
+    assert '"imageTag": "to-hear-it"' in told
 
 
 def test_queues_of_the_night_are_encrypted_with_its_own_key(night: Night, resumed_run: Attempt) -> None:
@@ -395,6 +509,19 @@ def test_queues_of_the_night_are_encrypted_with_its_own_key(night: Night, resume
     queue = night.client("sqs").get_queue_attributes(QueueUrl=queue_url, AttributeNames=["KmsMasterKeyId"])
 
     assert queue["Attributes"]["KmsMasterKeyId"] in {key["Arn"], key["KeyId"]}
+
+
+def test_records_are_copied_onto_themselves_for_another_key(night: Night, resumed_run: Attempt) -> None:
+    """As the settings' page says before a key is exchanged: each is there, and as it was."""
+    before = set(night.records.keys(""))
+    night.story.types(
+        "docs/settings.md", "aws s3 cp --recursive", {"<bucket>": night.bucket, "<new key>": night.key_id}
+    )
+    head = night.client("s3").head_object(Bucket=night.bucket, Key=f"{resumed_run.prefix}end.json")
+
+    assert set(night.records.keys("")) == before
+    assert (head["ServerSideEncryption"], head["SSEKMSKeyId"]) == ("aws:kms", night.key_id)
+    assert night.records.json(f"{resumed_run.prefix}end.json") == resumed_run.end
 
 
 LAUNCHER_IS_REFUSED: dict[str, Callable[["Night", Callable[[str], Client]], object]] = {
@@ -447,16 +574,17 @@ def test_launcher_may_start_its_family_and_nothing_else(night: Night, resumed_ru
 
 
 def test_roles_of_the_night_use_what_they_were_granted(night: Night, resumed_run: Attempt) -> None:
-    """Guard, launcher and schedules were denied nothing, and have no permission that is neither used nor explained."""
+    """Guard, launcher, schedules and who makes session keys were denied nothing, and have no permission that is neither used nor explained."""
     assert resumed_run
     made = decisions(night.story)
     roles = [
         role
         for role in deployed_roles(night.story, NAME)
         if role.logical_id.startswith(("GuardFunction", "LauncherFunction", "Schedules"))
+        or "KeyKeeper" in role.logical_id
     ]
 
-    assert len(roles) == 3
+    assert len(roles) == 4
     assert [
         (decision.action, decision.resource)
         for role in roles

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from constructs_lib.launch_role import FAMILY_TAG
 from tests.e2e.auditor import Auditor, Client, answer
 from tests.e2e.conftest import Story
 from tests.e2e.grants import Role
@@ -30,12 +32,23 @@ class Elsewhere:
     dags_bucket: str
     foreign_role_arn: str
     network: dict[str, Any]
+    own_prefix: str
     record: str
     topic_arn: str
     queue_url: str
     function: str
     own_task: str
     own_role_arn: str
+
+    @property
+    def own_family(self) -> str:
+        """The project's own task family."""
+        return self.own_task_definition.rpartition("/")[2].partition(":")[0]
+
+    @property
+    def untagged_task(self) -> str:
+        """A task on the project's own cluster that carries no tag of its family."""
+        return f"arn:aws:ecs:{self.region}:{self.account}:task/{self.own_cluster.rpartition('/')[2]}/{'0' * 32}"
 
 
 def test_reasons_are_for_grants_that_are_there(roles: dict[str, Role]) -> None:
@@ -91,6 +104,7 @@ def elsewhere(story: Story) -> Iterator[Elsewhere]:
                 "securityGroups": deployment["security_group_ids"],
             }
         },
+        own_prefix=f"{story.choice.settings.project}/",
         record=latest["docs_prefix"],
         topic_arn=account.client("sns").create_topic(Name="another")["TopicArn"],
         queue_url=account.client("sqs").create_queue(QueueName="another")["QueueUrl"],
@@ -105,16 +119,22 @@ def elsewhere(story: Story) -> Iterator[Elsewhere]:
 
 
 @pytest.fixture(scope="module")
-def session_of(story: Story, roles: dict[str, Role]) -> Iterator[Callable[[str], Callable[[str], Client]]]:
+def auditor(story: Story) -> Iterator[Auditor]:
+    """Takes on the roles, and leaves them as they were."""
+    found = Auditor(story)
+    yield found
+    found.leave()
+
+
+@pytest.fixture(scope="module")
+def session_of(auditor: Auditor, roles: dict[str, Role]) -> Callable[[str], Callable[[str], Client]]:
     """Gives clients with real credentials of the role whose logical id begins with a text."""
-    auditor = Auditor(story)
+    return lambda beginning: auditor.clients(_role(roles, beginning))
 
-    def clients(beginning: str) -> Callable[[str], Client]:
-        (role,) = (role for logical_id, role in roles.items() if logical_id.startswith(beginning))
-        return auditor.clients(role)
 
-    yield clients
-    auditor.leave()
+def _role(roles: dict[str, Role], beginning: str) -> Role:
+    (role,) = (role for logical_id, role in roles.items() if logical_id.startswith(beginning))
+    return role
 
 
 Attempted = Callable[[Callable[[str], Client], Elsewhere], object]
@@ -182,6 +202,33 @@ REFUSED: dict[str, dict[str, Attempted]] = {
             Namespace="DbtOnFargate", MetricData=[{"MetricName": "RunFailed", "Value": 0}]
         ),
         "call the guard": lambda as_, it: as_("lambda").invoke(FunctionName=it.function),
+        "read a project whose name begins like its own": lambda as_, it: as_("s3").get_object(
+            Bucket=it.bucket, Key=f"{it.own_prefix.rstrip('/')}_eu/latest.json"
+        ),
+        "list a project whose name begins like its own": lambda as_, it: as_("s3").list_objects_v2(
+            Bucket=it.bucket, Prefix=f"{it.own_prefix.rstrip('/')}_eu/"
+        ),
+        "list more than its prefix by a part of it": lambda as_, it: as_("s3").list_objects_v2(
+            Bucket=it.bucket, Prefix=it.own_prefix[:-2]
+        ),
+        "delete an older version of its record": lambda as_, it: as_("s3").delete_object(
+            Bucket=it.bucket, Key=f"{it.record}manifest.json", VersionId="null"
+        ),
+        "change the pages over all runs": lambda as_, it: as_("s3").put_object(
+            Bucket=it.bucket, Key="_pages/index.html", Body=b""
+        ),
+        "give itself more rights": lambda as_, it: as_("iam").put_role_policy(
+            RoleName=it.own_role_arn.rpartition("/")[2], PolicyName="more", PolicyDocument="{}"
+        ),
+        "be told of every alert": lambda as_, it: as_("sns").subscribe(
+            TopicArn=it.topic_arn, Protocol="https", Endpoint="https://example.com"
+        ),
+        "be called by events": lambda as_, _: as_("events").put_rule(Name="mine", ScheduleExpression="rate(1 minute)"),
+        "change who the task is": lambda as_, it: as_("ecs").register_task_definition(
+            family=it.family, containerDefinitions=[{"name": "dbt", "image": "x"}]
+        ),
+        "delete a log": lambda as_, it: as_("logs").delete_log_group(logGroupName=it.log_group),
+        "use the key for what is not its own": lambda as_, _: as_("kms").decrypt(CiphertextBlob=b"x"),
     },
     "GuardFunctionRole": {
         "look at another cluster": lambda as_, it: as_("ecs").list_tasks(cluster=it.cluster),
@@ -232,6 +279,12 @@ REFUSED: dict[str, dict[str, Attempted]] = {
         ),
         "read the warehouse's password": lambda as_, _: as_("glue").get_connection(Name="warehouse"),
         "read records": lambda as_, it: as_("s3").get_object(Bucket=it.bucket, Key=f"{it.record}manifest.json"),
+        "start a container": lambda as_, it: as_("ecs").run_task(
+            cluster=it.own_cluster, taskDefinition=it.own_task_definition, networkConfiguration=it.network
+        ),
+        "become the role that starts it": lambda as_, it: as_("sts").assume_role(
+            RoleArn=it.own_role_arn, RoleSessionName="intruder"
+        ),
     },
     "LaunchRole": {
         "start another family": lambda as_, it: as_("ecs").run_task(
@@ -246,9 +299,49 @@ REFUSED: dict[str, dict[str, Attempted]] = {
             networkConfiguration=it.network,
             overrides={"taskRoleArn": it.foreign_role_arn},
         ),
+        "start its family with another role for its image and log": lambda as_, it: as_("ecs").run_task(
+            cluster=it.own_cluster,
+            taskDefinition=it.own_task_definition,
+            networkConfiguration=it.network,
+            overrides={"executionRoleArn": it.foreign_role_arn},
+        ),
+        "change what is kept beside a specification": lambda as_, it: as_("s3").put_object(
+            Bucket=it.bucket, Key=f"{it.own_prefix}runs/1/state.json", Body=b""
+        ),
+        "read a project whose name begins like its own": lambda as_, it: as_("s3").get_object(
+            Bucket=it.bucket, Key=f"{it.own_prefix.rstrip('/')}_eu/latest.json"
+        ),
+        "have its family started by the clock": lambda as_, it: as_("scheduler").create_schedule(
+            Name="mine",
+            ScheduleExpression="rate(1 minute)",
+            FlexibleTimeWindow={"Mode": "OFF"},
+            Target={"Arn": it.own_cluster, "RoleArn": it.foreign_role_arn},
+        ),
+        "keep its family running": lambda as_, it: as_("ecs").create_service(
+            cluster=it.own_cluster, serviceName="mine", taskDefinition=it.own_task_definition, desiredCount=1
+        ),
+        "pass a task's role to a function": lambda as_, it: as_("lambda").create_function(
+            FunctionName="mine",
+            Role=it.foreign_role_arn,
+            Code={"ZipFile": b"code"},
+            Runtime="python3.14",
+            Handler="h.h",
+        ),
         "change what its family runs": lambda as_, it: as_("ecs").register_task_definition(
-            family=it.own_task_definition.rpartition("/")[2].partition(":")[0],
+            family=it.own_family,
             containerDefinitions=[{"name": "dbt", "image": "x"}],
+        ),
+        "stop another project's task": lambda as_, it: as_("ecs").stop_task(
+            cluster=it.own_cluster, task=it.untagged_task
+        ),
+        "take another project's task for its own": lambda as_, it: as_("ecs").tag_resource(
+            resourceArn=it.untagged_task, tags=[{"key": FAMILY_TAG, "value": it.own_family}]
+        ),
+        "start its family under another project's name": lambda as_, it: as_("ecs").run_task(
+            cluster=it.own_cluster,
+            taskDefinition=it.own_task_definition,
+            networkConfiguration=it.network,
+            tags=[{"key": FAMILY_TAG, "value": it.family}],
         ),
         "stop a task of another cluster": lambda as_, it: as_("ecs").stop_task(
             cluster=it.cluster, task=f"arn:aws:ecs:{it.region}:{it.account}:task/{it.cluster}/{'0' * 32}"
@@ -283,6 +376,15 @@ REFUSED: dict[str, dict[str, Attempted]] = {
         "delete an image": lambda as_, it: as_("ecr").batch_delete_image(
             repositoryName=it.own_repository, imageIds=[{"imageTag": "1"}]
         ),
+        "make deployed tags movable": lambda as_, it: as_("ecr").put_image_tag_mutability(
+            repositoryName=it.own_repository, imageTagMutability="MUTABLE"
+        ),
+        "share a registry": lambda as_, it: as_("ecr").set_repository_policy(
+            repositoryName=it.own_repository, policyText="{}"
+        ),
+        "start a container": lambda as_, it: as_("ecs").run_task(
+            cluster=it.own_cluster, taskDefinition=it.own_task_definition, networkConfiguration=it.network
+        ),
         "delete a registry": lambda as_, it: as_("ecr").delete_repository(repositoryName=it.own_repository, force=True),
         "read records": lambda as_, it: as_("s3").get_object(Bucket=it.bucket, Key=f"{it.record}manifest.json"),
     },
@@ -292,6 +394,10 @@ REFUSED: dict[str, dict[str, Attempted]] = {
         ),
         "delete another DAG": lambda as_, it: as_("s3").delete_object(Bucket=it.dags_bucket, Key="dags/another.py"),
         "list Airflow's whole bucket": lambda as_, it: as_("s3").list_objects_v2(Bucket=it.dags_bucket),
+        "change the DAG of a project whose name begins like its own": lambda as_, it: as_("s3").put_object(
+            Bucket=it.dags_bucket, Key="dags/dbt_on_fargate_local_bookshop_eu/dag.py", Body=b""
+        ),
+        "read what Airflow holds": lambda as_, it: as_("s3").get_object(Bucket=it.dags_bucket, Key="dags/another.py"),
         "read records": lambda as_, it: as_("s3").get_object(Bucket=it.bucket, Key=f"{it.record}manifest.json"),
     },
     "PageFilesRole": {
@@ -316,3 +422,42 @@ def test_role_may_do_its_own_work_and_nothing_else(
 
     assert answers
     assert {what: given for what, given in answers.items() if given != "denied"} == {}
+
+
+def test_commands_of_cdks_function_are_allowed_in_its_folder(
+    story: Story, auditor: Auditor, roles: dict[str, Role], elsewhere: Elsewhere, tmp_path: Path
+) -> None:
+    """What CDK's function runs, with its role's real credentials: files come and go there, and in no other folder."""
+    login = auditor.login(_role(roles, "AirflowFilesRole"))
+    bucket, s3 = elsewhere.dags_bucket, story.cloud.account.client("s3")
+
+    def sync(folder: str) -> None:
+        places = {"<files>": str(tmp_path), "<bucket>": bucket, "<folder>": folder}
+        story.types("docs/decisions/measured-permissions.md", "aws s3 sync", places, **login)
+
+    def remove(folder: str) -> None:
+        places = {"<bucket>": bucket, "<folder>": folder}
+        story.types("docs/decisions/measured-permissions.md", "aws s3 rm", places, **login)
+
+    def names(folder: str) -> list[str]:
+        listed = s3.list_objects_v2(Bucket=bucket, Prefix=f"{folder}/").get("Contents", [])
+        return [found["Key"].removeprefix(f"{folder}/") for found in listed]
+
+    # Beside the DAG that the other tests run, where Airflow sees nothing of it.
+    own, foreign = "dags/dbt_on_fargate_local_bookshop/by-hand", "dags/dbt_on_fargate_local_bookshop_eu"
+    s3.put_object(Bucket=bucket, Key=f"{foreign}/theirs.txt", Body=b"")
+    (tmp_path / "first.txt").write_text("first")
+    sync(own)
+    first = names(own)
+    (tmp_path / "first.txt").rename(tmp_path / "second.txt")
+    sync(own)
+    second = names(own)
+    remove(own)
+    for refused in (sync, remove):
+        with pytest.raises(AssertionError, match="AccessDenied"):
+            refused(foreign)
+    untouched = names(foreign)
+    s3.delete_object(Bucket=bucket, Key=f"{foreign}/theirs.txt")
+
+    assert (first, second, names(own)) == (["first.txt"], ["second.txt"], [])
+    assert untouched == ["theirs.txt"]

@@ -25,10 +25,13 @@ def make(
 
 
 def test_destroy_leaves_nothing(story: Story, roles: dict[str, Role]) -> None:
-    """`make destroy` removes every resource that was deployed, and nothing of what Airflow's bucket held before."""
+    """`make destroy` of the project, and then of the environment, removes every resource that was deployed, and nothing of what Airflow's bucket held before."""
     assert roles, "they must be looked at while they are there"
-    with story.steps.step("make destroy"):
-        destroyed = make("destroy", environment=story.cloud.client_environment(), answer="local", ENV="local")
+    environment = story.cloud.client_environment()
+    with story.steps.step("make destroy, of the project and then of all"):
+        alone = make("destroy", environment=environment, answer="bookshop", ENV="local", PROJECT="bookshop")
+        destroyed = make("destroy", environment=environment, answer="local", ENV="local")
+    assert alone.returncode == 0, alone.stdout + alone.stderr
     assert destroyed.returncode == 0, destroyed.stdout + destroyed.stderr
     account = story.cloud.account
     stacks = [

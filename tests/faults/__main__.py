@@ -6,9 +6,9 @@ import queue
 import shutil
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 from rich.console import Console
@@ -79,17 +79,14 @@ class _Lanes:
                 "AWS_SECRET_ACCESS_KEY": "test",
                 "AWS_DEFAULT_REGION": "eu-west-1",
             }
-            threads = [threading.Thread(target=self._work, args=(f"lane{number}", aws)) for number in range(lanes)]
-            for thread in threads:
-                thread.start()
-            try:
-                for thread in threads:
-                    thread.join()
-            except KeyboardInterrupt:
-                # The trials under way end in order, and what is known by then is told.
-                self._stop_at = time.monotonic()
-                for thread in threads:
-                    thread.join()
+            # Not Thread.join, which before Python 3.13 takes a thread for ended when Ctrl-C comes while it waits.
+            with ThreadPoolExecutor(max_workers=lanes) as pool:
+                work = [pool.submit(self._work, f"lane{number}", aws) for number in range(lanes)]
+                try:
+                    wait(work)
+                except KeyboardInterrupt:
+                    # The trials under way end in order, and what is known by then is told.
+                    self._stop_at = time.monotonic()
         if self._errors:
             raise self._errors[0]
 
