@@ -31,6 +31,8 @@ SELECTION_XCOM = "selection"
 # Between tries to stop the container of a task that was killed.
 _STOP_PAUSES_SECONDS = (1.0, 2.0, 4.0, 8.0, 16.0)
 
+_OUT_OF_TIME = "the DAG run passed its time limit"
+
 _RED_STATES = frozenset({"failed", "upstream_failed"})
 
 _AIRFLOW_TELLS_OF_KILLS = hasattr(BaseTrigger, "on_kill")
@@ -303,7 +305,7 @@ class NodeTrigger(_Trigger):
 
     async def _say_that_nothing_follows(self) -> None:
         if not await self._only_moves():
-            self.log.info("no longer waiting: the DAG run passed its time limit, or someone set or cleared this task")
+            self.log.info("no longer waiting: %s, or someone set or cleared this task", _OUT_OF_TIME)
 
     async def _end(self) -> Verdict | None:
         task = self._try
@@ -356,14 +358,22 @@ class NodeTrigger(_Trigger):
     async def _nothing_came(self, follower: RunFollower, builder: str, since: datetime | None = None) -> Verdict:
         interrupted = verdict(follower, unique_id=self._unique_id, tests=self._tests, since=since, nothing_follows=True)
         if interrupted is not None:
-            return interrupted
+            return Verdict(interrupted.outcome, (*interrupted.lines, *await self._ending(follower, builder)))
         if not is_planned(follower, self._unique_id) and any(attempt.is_finished for attempt in follower.attempts()):
             return Verdict(Outcome.SKIPPED, ("not selected in this run",))
-        reason = (
-            await self._xcom(builder, REASON_XCOM) or f"task {builder} gave no reason; it was stopped or set by hand"
-        )
-        first = f"not built: task {builder} ended before this node was done"
-        return Verdict(Outcome.FAILED, (first, *str(reason).splitlines()))
+        first, *rest = await self._ending(follower, builder)
+        return Verdict(Outcome.FAILED, (f"not built: {first}", *rest))
+
+    async def _ending(self, follower: RunFollower, builder: str) -> tuple[str, ...]:
+        """Why the task that was to build this node brings nothing more."""
+        is_run_task = builder == self._run_task_id
+        state = follower.run_task_state if is_run_task else follower.node_states.get(builder)
+        if state == "skipped":
+            # As Airflow leaves it when a DAG run is out of time, maybe before it cancels this trigger; itself it never skips.
+            return (f"task {builder} was skipped: {_OUT_OF_TIME}, or someone set it by hand",)
+        reason = await self._xcom(builder, REASON_XCOM)
+        first = f"task {builder} ended before this node was done"
+        return (first, *str(reason or f"task {builder} gave no reason; it was stopped or set by hand").splitlines())
 
     async def _xcom(self, task_id: str, key: str) -> object:
         task = self._try

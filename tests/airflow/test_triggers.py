@@ -120,6 +120,29 @@ def test_node_of_an_interrupted_run_without_another_attempt_fails(own_aws: FakeA
     assert outcome(first_event(node_trigger(REPORT))) == "failed"
 
 
+@pytest.mark.parametrize("part", ["not begun", "cut off"])
+def test_node_of_a_run_that_is_out_of_time_says_so(
+    own_aws: FakeAws,
+    run_state: dict[str, str],
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    part: str,
+) -> None:
+    """Airflow skips what a run that is out of time has left; a trigger may see that before Airflow cancels it."""
+    record = RecordWriter(own_aws, "run-1", 1)
+    record.start("build")
+    record.plan(MART)
+    if part == "cut off":
+        record.finish_node(MART, status="error", message="server socket closed")
+        record.end("interrupted", 2, "stopped", {})
+    run_state["run_dbt"] = "skipped"
+
+    with caplog.at_level("INFO"):
+        assert outcome(first_event(node_trigger(MART))) == "failed"
+    # Airflow 3 writes past Python's logging.
+    assert "the DAG run passed its time limit" in caplog.text + capsys.readouterr().out
+
+
 @pytest.fixture
 def container(own_aws: FakeAws, deployment: Deployment) -> FakeContainer:
     """A container at work."""
