@@ -84,8 +84,8 @@ for name, path in {
 VARIANTS = {
     # Nobody's schedule comes to pass in a test; a backfill does.
     "nightly": "dag.end_date = datetime(2026, 1, 31, tzinfo=UTC)",
-    "bounded": "dag.dagrun_timeout = timedelta(seconds=25)",
-    "impatient": 'dag.get_task("run_dbt").execution_timeout = timedelta(seconds=15)\ndag.get_task("run_dbt").retries = 0',
+    "bounded": "dag.dagrun_timeout = timedelta(seconds=45)",
+    "impatient": 'dag.get_task("run_dbt").execution_timeout = timedelta(seconds=30)\ndag.get_task("run_dbt").retries = 0',
 }
 
 
