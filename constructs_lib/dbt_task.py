@@ -134,6 +134,10 @@ class DbtTask(Construct):
                             "awslogs-group": self.log_group_name,
                             "awslogs-region": region,
                             "awslogs-stream-prefix": LOG_STREAM_PREFIX,
+                            # Else the account's `defaultLogDriverMode` says whether a run stands still while CloudWatch takes no lines.
+                            "mode": "non-blocking",
+                            # What waits meanwhile; a line without room is lost, and a run of a hundred nodes writes 60 kB.
+                            "max-buffer-size": "25m",
                         },
                     ),
                     mount_points=[

@@ -227,6 +227,16 @@ def test_container_runs_as_the_user_of_its_image(stack: cdk.Stack) -> None:
     assert container["User"].split(":")[0] != "0"
 
 
+def test_run_does_not_wait_for_its_log(stack: cdk.Stack) -> None:
+    """Whatever the account's default is, a run goes on while CloudWatch takes no lines."""
+    _task(stack, GlueConnection("warehouse"))
+
+    (task,) = Template.from_stack(stack).find_resources("AWS::ECS::TaskDefinition").values()
+    (container,) = task["Properties"]["ContainerDefinitions"]
+    options = container["LogConfiguration"]["Options"]
+    assert (options["mode"], options["max-buffer-size"]) == ("non-blocking", "25m")
+
+
 def test_container_has_a_read_only_root_and_one_writable_mount(stack: cdk.Stack) -> None:
     """What a run writes to disk goes to /scratch; a stop gives it the two minutes that Fargate grants at most."""
     _task(stack, GlueConnection("warehouse"))
