@@ -7,9 +7,10 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from constructs_lib.cdk_functions import AUTO_DELETE_OBJECTS, acknowledge_cdk_function
+from constructs_lib.cdk_functions import AUTO_DELETE_OBJECTS, acknowledge_cdk_function, limit_trust_of_auto_delete
 from constructs_lib.encryption import acknowledge_keys_of_aws
 from constructs_lib.findings import acknowledge
+from constructs_lib.place import place_of
 
 _DAYS_UNTIL_CHEAPER_STORAGE = 60
 _DAYS_OF_REPLACED_VERSIONS = 30
@@ -100,6 +101,7 @@ class ArtifactsBucket(Construct):
         )
 
         acknowledge_cdk_function(self, AUTO_DELETE_OBJECTS)
+        limit_trust_of_auto_delete(self, place_of(self).account)
         acknowledge_keys_of_aws(self.bucket, encryption_key, "NIST.800.53.R5-S3DefaultEncryptionKMS")
         acknowledge(
             self.bucket,

@@ -28,6 +28,20 @@ def acknowledge_cdk_function(construct: IConstruct, function_id: str) -> None:
         _acknowledge(function)
 
 
+def limit_trust_of_auto_delete(construct: IConstruct, account: str) -> None:
+    """Let Lambda take the role of `AUTO_DELETE_OBJECTS` for functions of `account` alone, if the stack of `construct` has it."""
+    provider = cdk.Stack.of(construct).node.try_find_child(AUTO_DELETE_OBJECTS)
+    if provider is None:
+        return
+    role = provider.node.find_child("Role")
+    if not isinstance(role, cdk.CfnResource):
+        raise TypeError(f"{role.node.path} is no role that CDK is known to define")
+    # CDK's provider of functions knows no condition for who may take its role.
+    role.add_property_override(
+        "AssumeRolePolicyDocument.Statement.0.Condition", {"StringEquals": {"aws:SourceAccount": account}}
+    )
+
+
 def _acknowledge(construct: IConstruct) -> None:
     node = construct.node
     handler = node.default_child or node.try_find_child("Handler")

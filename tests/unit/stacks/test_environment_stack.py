@@ -48,6 +48,22 @@ def test_data_outlives_the_stack_where_the_settings_say_so(
     template.resource_count_is("Custom::S3AutoDeleteObjects", 0 if keeps_data else 2)
 
 
+def test_emptying_buckets_is_for_functions_of_this_account_only(app: cdk.App, tiny_project: Path) -> None:
+    """Of all roles that Lambda may take, CDK's own for deleting objects is no exception: each names the account."""
+    platform = DbtPlatform(app, settings=environment(tiny_project, keeps_data_on_destroy=False))
+
+    roles = Template.from_stack(platform.environment_stack).find_resources("AWS::IAM::Role")
+    trusts = {
+        logical_id: statement
+        for logical_id, role in roles.items()
+        for statement in role["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+        if statement["Principal"] == {"Service": "lambda.amazonaws.com"}
+    }
+    assert any(logical_id.startswith("CustomS3AutoDeleteObjects") for logical_id in trusts)
+    for trust in trusts.values():
+        assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": platform.environment_stack.account}}
+
+
 def test_every_project_has_a_registry_of_its_own(app: cdk.App, tiny_project: Path) -> None:
     """What is kept of one project's images does not depend on how often another is deployed."""
     settings = environment(
