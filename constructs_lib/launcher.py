@@ -19,6 +19,7 @@ from constructs_lib.json_text import json_text
 from constructs_lib.launch_role import care_for_tasks
 from constructs_lib.place import place_of
 from constructs_lib.run_guard_function import RunGuardFunction
+from constructs_lib.stopped_tasks import stopped_tasks
 
 _OLDEST_EVENT = Duration.minutes(15)
 """What cannot be begun or gone on with for longer has its dead letter, while somebody can still do something."""
@@ -105,11 +106,7 @@ class Launcher(Construct):
             event_pattern=events.EventPattern(
                 source=["aws.ecs"],
                 detail_type=["ECS Task State Change"],
-                detail={
-                    "clusterArn": [cluster.arn],
-                    "group": [f"family:{family}"],
-                    "lastStatus": ["STOPPED"],
-                },
+                detail=stopped_tasks(place, family=family, cluster_arn=cluster.arn),
             ),
             targets=[
                 targets.LambdaFunction(

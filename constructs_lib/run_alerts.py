@@ -5,6 +5,8 @@ from constructs import Construct
 
 from constructs_lib.alert_rule import alert_rule
 from constructs_lib.dbt_task import CONTAINER_NAME
+from constructs_lib.place import place_of
+from constructs_lib.stopped_tasks import stopped_tasks
 
 _VALUES = {"task": "$.detail.taskArn", "reason": "$.detail.stoppedReason"}
 """What the texts say of the event, by the names that they have there."""
@@ -45,12 +47,7 @@ class RunAlerts(Construct):
         self._topic_arn = topic_arn
         self._dead_letters_arn = dead_letters_arn
         self._runbook_url = runbook_url
-        stopped = {
-            "clusterArn": [cluster_arn],
-            "group": [f"family:{family}"],
-            "lastStatus": ["STOPPED"],
-            **_NO_TRIAL,
-        }
+        stopped = {**stopped_tasks(place_of(scope), family=family, cluster_arn=cluster_arn), **_NO_TRIAL}
 
         self._define_rule(
             "Failed",

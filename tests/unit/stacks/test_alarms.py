@@ -283,6 +283,20 @@ def test_launcher_may_start_its_own_family_only(template: Template) -> None:
     assert allowed["iam:PassRole"]["Condition"] == {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}
 
 
+def test_launcher_hears_of_its_own_family_by_what_ecs_alone_says(template: Template) -> None:
+    """Who starts a task chooses its group: by that, a stranger's task could be gone on with as this project's own."""
+    (heard,) = [
+        rule["EventPattern"]["detail"]
+        for rule in _properties(template, "AWS::Events::Rule")
+        if rule["Description"].endswith("goes on with a run that lost its container")
+    ]
+
+    assert heard["taskDefinitionArn"] == [
+        {"prefix": "arn:aws:ecs:eu-west-1:333333333333:task-definition/try-dbt-tiny:"}
+    ]
+    assert set(heard) == {"clusterArn", "taskDefinitionArn", "lastStatus"}
+
+
 def test_schedules_role_is_of_this_projects_schedules_only(template: Template) -> None:
     """A schedule of another project, or of another account, cannot act as it."""
     template.has_resource_properties(
