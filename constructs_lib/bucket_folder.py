@@ -94,7 +94,8 @@ class BucketFolder(Construct):
         uploads = f"{place.uploads_arn}/*"
         bucket_arn = f"arn:{place.partition}:s3:::{bucket_name}"
         files = [f"{bucket_arn}/{folder}/*" for folder in folders]
-        prefixes = [prefix for folder in folders for prefix in (f"{folder}/*", folder)]
+        # With its slash: what begins alike is another project's, and all that CDK's function lists begins so.
+        prefixes = [f"{folder}/*" for folder in folders]
         role = Role(
             self,
             "Role",

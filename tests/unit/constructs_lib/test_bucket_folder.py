@@ -30,9 +30,9 @@ def test_a_sibling_is_a_folder_beside_the_first(app: cdk.App) -> None:
     }
     assert prefixes == {"dags/ours/", "dags/ours.dist-info/"}
     template.resource_count_is("AWS::IAM::Role", 1)
-    (writable,) = [
-        statement["Resource"]
-        for statement in statements_of(template.to_json()["Resources"])
-        if "s3:PutObject" in statement["Action"]
-    ]
+    statements = statements_of(template.to_json()["Resources"])
+    (writable,) = [statement["Resource"] for statement in statements if "s3:PutObject" in statement["Action"]]
     assert set(writable) == {"arn:aws:s3:::airflow/dags/ours/*", "arn:aws:s3:::airflow/dags/ours.dist-info/*"}
+    # Without the slash it would be those, too, whose names only begin so.
+    (listed,) = [statement["Condition"] for statement in statements if statement["Action"] == "s3:ListBucket"]
+    assert listed == {"StringLike": {"s3:prefix": ["dags/ours/*", "dags/ours.dist-info/*"]}}
