@@ -43,7 +43,7 @@ class LocalAccount:
         """
         Make the role that Airflow runs as and return the environment that gives Airflow its credentials.
 
-        The role may read its bucket of DAG files and assume roles that trust it; nothing else. On AWS the machine that Airflow runs on
+        The role may read its bucket of DAG files; launch roles trust it by its name, and other roles it cannot assume. On AWS the machine that Airflow runs on
         hands out its role's credentials; here the AWS SDKs' own configuration file does, and renews them in the same way.
         """
         iam = self.client("iam")
@@ -60,12 +60,11 @@ class LocalAccount:
                 {
                     "Version": "2012-10-17",
                     "Statement": [
-                        {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"},
                         {
                             "Effect": "Allow",
                             "Action": ["s3:GetObject", "s3:ListBucket"],
                             "Resource": [f"arn:aws:s3:::{dags_bucket}", f"arn:aws:s3:::{dags_bucket}/*"],
-                        },
+                        }
                     ],
                 }
             ),
