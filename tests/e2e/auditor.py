@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import boto3
 from botocore.exceptions import ClientError
 
-from tests.e2e.grants import AUDIT, Role
+from tests.e2e.grants import AUDIT, Role, listed
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Story
@@ -30,8 +30,8 @@ class Auditor:
     """
     A user who may assume roles.
 
-    The services that assume these roles cannot be asked to misbehave, so the roles are made to trust the auditor until `leave`;
-    their own policies stay as they were deployed.
+    The services that assume these roles cannot be asked to misbehave, so the roles are made to trust the auditor, too, until
+    `leave`; their own policies stay as they were deployed.
     """
 
     def __init__(self, story: "Story", name: str = _NAME) -> None:
@@ -48,9 +48,11 @@ class Auditor:
     def login(self, role: Role) -> Login:
         """Real credentials of `role`."""
         found = self._iam.get_role(RoleName=role.name)["Role"]
-        self._trusts.setdefault(role.name, found["AssumeRolePolicyDocument"])
+        trust = self._trusts.setdefault(role.name, found["AssumeRolePolicyDocument"])
         trusted = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": self._arn}}
-        self._iam.update_assume_role_policy(RoleName=role.name, PolicyDocument=_document(trusted))
+        self._iam.update_assume_role_policy(
+            RoleName=role.name, PolicyDocument=_document(*listed(trust["Statement"]), trusted)
+        )
         given = self._sts.assume_role(RoleArn=found["Arn"], RoleSessionName=AUDIT)["Credentials"]
         return {
             "AWS_ACCESS_KEY_ID": given["AccessKeyId"],
@@ -85,5 +87,5 @@ def answer(attempt: Callable[[], object]) -> str:
     return "allowed"
 
 
-def _document(statement: Mapping[str, object]) -> str:
-    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+def _document(*statements: Mapping[str, object]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": statements})

@@ -108,14 +108,15 @@ def _policies(iam: Any, role_name: str) -> Iterator[dict[str, Any]]:  # noqa: AN
 
 def _grants(role_name: str, policies: Iterable[dict[str, Any]]) -> Iterator[Grant]:
     for policy in policies:
-        for statement in _listed(policy["Statement"]):
+        for statement in listed(policy["Statement"]):
             if statement["Effect"] == "Allow":
-                for action in _listed(statement["Action"]):
-                    for resource in _listed(statement["Resource"]):
+                for action in listed(statement["Action"]):
+                    for resource in listed(statement["Resource"]):
                         yield Grant(role_name, action, resource)
 
 
-def _listed(value: Any) -> list[Any]:  # noqa: ANN401 - policies write one value with or without a list
+def listed(value: Any) -> list[Any]:  # noqa: ANN401 - policies write one value with or without a list
+    """Values of a policy as a list."""
     return value if isinstance(value, list) else [value]
 
 
