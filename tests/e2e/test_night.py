@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from constructs_lib.launch_role import FAMILY_TAG
 from local_cloud.run_records import Attempt, RunRecords
 from tests.e2e.alerts import Alerts
 from tests.e2e.auditor import Auditor, Client, answer
@@ -74,6 +75,36 @@ class Night:
         """A client of the account."""
         return self.cloud.account.client(service)
 
+    def url(self, queue_name: str) -> str:
+        """The address of a queue."""
+        return str(self.client("sqs").get_queue_url(QueueName=queue_name)["QueueUrl"])
+
+    def function(self, handler: str) -> str:
+        """The name of the function with this handler."""
+        (name,) = (
+            found["FunctionName"]
+            for found in self.client("lambda").list_functions()["Functions"]
+            if found["Handler"] == handler
+        )
+        return str(name)
+
+    @property
+    def untagged_task(self) -> str:
+        """A task of this cluster that carries no tag of its family."""
+        settings = self.story.choice.settings
+        return f"arn:aws:ecs:{settings.region}:{settings.account}:task/{self.cluster}/{'0' * 32}"
+
+    @property
+    def task_role_arn(self) -> str:
+        """What dbt runs as."""
+        definition = self.client("ecs").describe_task_definition(taskDefinition=self.family)
+        return str(definition["taskDefinition"]["taskRoleArn"])
+
+    @property
+    def subnet(self) -> str:
+        """Any subnet of the account."""
+        return str(self.client("ec2").describe_subnets()["Subnets"][0]["SubnetId"])
+
     def schedule(self, description: str) -> dict[str, Any]:
         """The deployed schedule with this description."""
         scheduler = self.client("scheduler")
@@ -99,17 +130,14 @@ class Night:
 
     def run_by_hand(self, **override: object) -> str:
         """Start a task as the runbook says, with more in its override; returns its ARN."""
-        (subnet, *_), (group, *_) = (
-            self.client("ec2").describe_subnets()["Subnets"],
-            self.client("ec2").describe_security_groups()["SecurityGroups"],
-        )
+        (group, *_) = self.client("ec2").describe_security_groups()["SecurityGroups"]
         answer = self.story.types(
             "docs/runbook.md",
             "aws ecs run-task",
             {
                 "<ClusterName>": self.cluster,
                 "<env>-dbt-<project>": self.family,
-                "<subnet>": subnet["SubnetId"],
+                "<subnet>": self.subnet,
                 "<group>": group["GroupId"],
                 '"name": "dbt",': json.dumps({"name": "dbt", **override})[1:-1] + ",",
                 "my_model": "stg_bookshop__customers",
@@ -178,6 +206,14 @@ def night(story: Story) -> Iterator[Night]:
         deployed.client("secretsmanager").delete_secret(
             SecretId=deployed.lineage_secret, ForceDeleteWithoutRecovery=True
         )
+
+
+@pytest.fixture(scope="module")
+def auditor(night: Night) -> Iterator[Auditor]:
+    """Takes on the roles, and leaves them as they were."""
+    found = Auditor(night.story, "auditor-of-the-night")
+    yield found
+    found.leave()
 
 
 @pytest.fixture(scope="module")
@@ -396,6 +432,51 @@ def test_alarm_of_a_container_that_does_not_start_rings(night: Night, resumed_ru
     assert f"{_RUNBOOK}a-container-does-not-start" in night.hear("did not start", "CannotPull")
 
 
+def test_task_of_another_project_is_not_gone_on_with_as_ones_own(night: Night, resumed_run: Attempt) -> None:
+    """
+    Who may start another family chooses its group and what it is told: neither the launcher nor an alert takes it for this project's.
+
+    The image is gone, so that both tasks end at once; the project's own one, whatever its group, is heard and gone on with.
+    """
+    assert resumed_run
+    ecs = night.client("ecs")
+    own = ecs.describe_task_definition(taskDefinition=night.family)["taskDefinition"]
+    kept = ("containerDefinitions", "executionRoleArn", "taskRoleArn", "networkMode", "cpu", "memory", "volumes")
+    ecs.register_task_definition(family="stranger", **{name: own[name] for name in kept})
+
+    def start(family: str, group: str) -> str:
+        told = {"RUNNER_RUN_ID": f"of-{family}", "RUNNER_ATTEMPT": "1", "RUNNER_LAUNCHED_BY": '{"kind": "eventbridge"}'}
+        environment = [{"name": name, "value": value} for name, value in told.items()]
+        (task,) = ecs.run_task(
+            cluster=night.cluster,
+            taskDefinition=family,
+            group=group,
+            launchType="FARGATE",
+            overrides={"containerOverrides": [{"name": "dbt", "environment": environment}]},
+            networkConfiguration={"awsvpcConfiguration": {"subnets": [night.subnet]}},
+        )["tasks"]
+        return str(task["taskArn"])
+
+    def second_attempts() -> list[str]:
+        environments = [
+            {entry["name"]: entry["value"] for entry in container.get("environment", [])}
+            for task in night.tasks(live=False)
+            for container in task["overrides"].get("containerOverrides", [])
+        ]
+        return [found["RUNNER_RUN_ID"] for found in environments if found.get("RUNNER_ATTEMPT") == "2"]
+
+    stranger = start("stranger", f"family:{night.family}")
+    stopped = ecs.get_waiter("tasks_stopped")
+    stopped.wait(cluster=night.cluster, tasks=[stranger], WaiterConfig={"Delay": 1, "MaxAttempts": 120})
+    mine = start(night.family, "family:stranger")
+    night.hear("did not start", mine)
+    of_mine = f"of-{night.family}"
+    wait_for(lambda: of_mine in second_attempts(), "the own task is gone on with", timeout_seconds=_SECONDS_TO_RING)
+
+    assert "of-stranger" not in second_attempts()
+    assert not [text for text in night.heard if stranger in text]
+
+
 def test_alarm_of_a_guard_that_fails_rings(night: Night, resumed_run: Attempt) -> None:
     """Who guards is guarded."""
     assert resumed_run
@@ -524,52 +605,168 @@ def test_records_are_copied_onto_themselves_for_another_key(night: Night, resume
     assert night.records.json(f"{resumed_run.prefix}end.json") == resumed_run.end
 
 
-LAUNCHER_IS_REFUSED: dict[str, Callable[["Night", Callable[[str], Client]], object]] = {
-    "start another family": lambda night, as_: as_("ecs").run_task(
-        cluster=night.cluster, taskDefinition="local-dbt-bookshop"
+Attempted = Callable[["Night", Callable[[str], Client]], object]
+
+# Neither of the two functions behind the sign-in touches what the pages show, or what the other one is for.
+_KEPT_FROM_THE_PAGES: dict[str, Attempted] = {
+    "read another secret": lambda _, as_: as_("secretsmanager").get_secret_value(SecretId="another"),
+    "find secrets": lambda _, as_: as_("secretsmanager").list_secrets(),
+    "let others read the key": lambda night, as_: as_("secretsmanager").put_resource_policy(
+        SecretId=SessionKeys(night.cloud).secret_arn, ResourcePolicy="{}"
     ),
-    "start its family on another cluster": lambda night, as_: as_("ecs").run_task(
-        cluster="another", taskDefinition=night.family
+    "delete the key": lambda night, as_: as_("secretsmanager").delete_secret(
+        SecretId=SessionKeys(night.cloud).secret_arn
     ),
-    "start its family as another role": lambda night, as_: as_("ecs").run_task(
-        cluster=night.cluster,
-        taskDefinition=night.family,
-        overrides={"taskRoleArn": night.story.choice.settings.airflow_role_arn},
-    ),
-    "stop a task of another cluster": lambda night, as_: as_("ecs").stop_task(
-        cluster=night.story.deployed.deployment["cluster_arn"], task="0" * 32
-    ),
-    "open a shell in a container": lambda night, as_: as_("ecs").execute_command(
-        cluster=night.cluster, task=night.tasks(live=False)[0]["taskArn"], interactive=True, command="sh"
-    ),
-    "change what its family runs": lambda night, as_: as_("ecs").register_task_definition(
-        family=night.family, containerDefinitions=[{"name": "dbt", "image": "x"}]
-    ),
-    "read the warehouse's password": lambda _, as_: as_("glue").get_connection(Name="warehouse"),
-    "read records": lambda night, as_: as_("s3").list_objects_v2(Bucket=night.bucket, Prefix=f"{night.project}/"),
-    "read the dead letters": lambda night, as_: as_("sqs").receive_message(
-        QueueUrl=night.client("sqs").get_queue_url(QueueName=night.dead_letters)["QueueUrl"]
-    ),
-    "decrypt with the environment's key": lambda night, as_: as_("kms").generate_data_key(
+    "use the environment's key for more than its secret": lambda night, as_: as_("kms").generate_data_key(
         KeyId=night.key_id, KeySpec="AES_256"
+    ),
+    "read a page": lambda night, as_: as_("s3").get_object(Bucket=night.bucket, Key="_pages/index.html"),
+    "change a page": lambda night, as_: as_("s3").put_object(Bucket=night.bucket, Key="_pages/index.html", Body=b""),
+    "read records": lambda night, as_: as_("s3").list_objects_v2(Bucket=night.bucket, Prefix=f"{night.project}/"),
+    "read the warehouse's password": lambda _, as_: as_("glue").get_connection(Name="warehouse"),
+    "change who is let in": lambda night, as_: as_("lambda").update_function_configuration(
+        FunctionName=night.function("sign_in.handler"), Environment={"Variables": {}}
+    ),
+    "open the sign-in to everyone": lambda night, as_: as_("lambda").add_permission(
+        FunctionName=night.function("sign_in.handler"),
+        StatementId="all",
+        Action="lambda:InvokeFunctionUrl",
+        Principal="*",
+    ),
+    "look at what is in front of the pages": lambda _, as_: as_("cloudfront").list_distributions(),
+    "start a container": lambda night, as_: as_("ecs").run_task(cluster=night.cluster, taskDefinition=night.family),
+    "become the role of the task": lambda night, as_: as_("sts").assume_role(
+        RoleArn=night.task_role_arn, RoleSessionName="intruder"
     ),
 }
 
+# What each role may do shows that its credentials work; without it a refusal would prove nothing.
+ALLOWED: dict[str, Attempted] = {
+    "LauncherFunction": lambda night, as_: as_("ecs").list_tasks(cluster=night.cluster),
+    "PagesSignInKeyKeeper": lambda night, as_: as_("secretsmanager").describe_secret(
+        SecretId=SessionKeys(night.cloud).secret_arn
+    ),
+    "PagesSignInFunction": lambda night, as_: as_("secretsmanager").get_secret_value(
+        SecretId=SessionKeys(night.cloud).secret_arn
+    ),
+}
 
-def test_launcher_may_start_its_family_and_nothing_else(night: Night, resumed_run: Attempt) -> None:
-    """With the real credentials of the launcher's role, every other thing that is tried is refused by IAM."""
+REFUSED: dict[str, dict[str, Attempted]] = {
+    "LauncherFunction": {
+        "start another family": lambda night, as_: as_("ecs").run_task(
+            cluster=night.cluster, taskDefinition="local-dbt-bookshop"
+        ),
+        "start its family on another cluster": lambda night, as_: as_("ecs").run_task(
+            cluster="another", taskDefinition=night.family
+        ),
+        "start its family as another role": lambda night, as_: as_("ecs").run_task(
+            cluster=night.cluster,
+            taskDefinition=night.family,
+            overrides={"taskRoleArn": night.story.choice.settings.airflow_role_arn},
+        ),
+        "stop a task of another cluster": lambda night, as_: as_("ecs").stop_task(
+            cluster=night.story.deployed.deployment["cluster_arn"], task="0" * 32
+        ),
+        "open a shell in a container": lambda night, as_: as_("ecs").execute_command(
+            cluster=night.cluster, task=night.tasks(live=False)[0]["taskArn"], interactive=True, command="sh"
+        ),
+        "change what its family runs": lambda night, as_: as_("ecs").register_task_definition(
+            family=night.family, containerDefinitions=[{"name": "dbt", "image": "x"}]
+        ),
+        "read the warehouse's password": lambda _, as_: as_("glue").get_connection(Name="warehouse"),
+        "read records": lambda night, as_: as_("s3").list_objects_v2(Bucket=night.bucket, Prefix=f"{night.project}/"),
+        "read the dead letters": lambda night, as_: as_("sqs").receive_message(QueueUrl=night.url(night.dead_letters)),
+        "decrypt with the environment's key": lambda night, as_: as_("kms").generate_data_key(
+            KeyId=night.key_id, KeySpec="AES_256"
+        ),
+        "start its family with another role for its image and log": lambda night, as_: as_("ecs").run_task(
+            cluster=night.cluster,
+            taskDefinition=night.family,
+            overrides={"executionRoleArn": night.story.choice.settings.airflow_role_arn},
+        ),
+        "start its family under another project's name": lambda night, as_: as_("ecs").run_task(
+            cluster=night.cluster, taskDefinition=night.family, tags=[{"key": FAMILY_TAG, "value": "another"}]
+        ),
+        "stop another project's task": lambda night, as_: as_("ecs").stop_task(
+            cluster=night.cluster, task=night.untagged_task
+        ),
+        "take another project's task for its own": lambda night, as_: as_("ecs").tag_resource(
+            resourceArn=night.untagged_task, tags=[{"key": FAMILY_TAG, "value": night.family}]
+        ),
+        "look at another cluster": lambda night, as_: as_("ecs").list_tasks(
+            cluster=night.story.deployed.deployment["cluster_arn"]
+        ),
+        "keep its family running": lambda night, as_: as_("ecs").create_service(
+            cluster=night.cluster, serviceName="mine", taskDefinition=night.family, desiredCount=1
+        ),
+        "read what is due": lambda night, as_: as_("sqs").receive_message(QueueUrl=night.url(night.due_runs)),
+        "say that a run is due": lambda night, as_: as_("sqs").send_message(
+            QueueUrl=night.url(night.due_runs), MessageBody="{}"
+        ),
+        "call the guard": lambda night, as_: as_("lambda").invoke(FunctionName=night.guard),
+        "call itself": lambda night, as_: as_("lambda").invoke(FunctionName=night.launcher),
+        "change its own code": lambda night, as_: as_("lambda").update_function_code(
+            FunctionName=night.launcher, ZipFile=b"code"
+        ),
+        "hear of other containers": lambda _, as_: as_("events").put_rule(Name="mine", EventPattern="{}"),
+        "write a specification": lambda night, as_: as_("s3").put_object(
+            Bucket=night.bucket, Key=f"{night.project}/runs/1/spec.json", Body=b"{}"
+        ),
+        "read the secret of the lineage": lambda night, as_: as_("secretsmanager").get_secret_value(
+            SecretId=night.lineage_secret
+        ),
+        "tell a lie to people": lambda night, as_: as_("sns").publish(TopicArn=night.topic_arn, Message="all is well"),
+        "become the role of the task": lambda night, as_: as_("sts").assume_role(
+            RoleArn=night.task_role_arn, RoleSessionName="intruder"
+        ),
+    },
+    "PagesSignInKeyKeeper": {
+        **_KEPT_FROM_THE_PAGES,
+        "read the provider's secret": lambda night, as_: as_("secretsmanager").get_secret_value(
+            SecretId=night.lineage_secret
+        ),
+        "begin a rotation": lambda night, as_: as_("secretsmanager").rotate_secret(
+            SecretId=SessionKeys(night.cloud).secret_arn
+        ),
+        "sign somebody in": lambda night, as_: as_("lambda").invoke(
+            FunctionName=night.function("sign_in.handler"), Payload=b"{}"
+        ),
+    },
+    "PagesSignInFunction": {
+        **_KEPT_FROM_THE_PAGES,
+        "make a key of its own": lambda night, as_: as_("secretsmanager").put_secret_value(
+            SecretId=SessionKeys(night.cloud).secret_arn, SecretString="mine"
+        ),
+        "bring an old key back": lambda night, as_: as_("secretsmanager").update_secret_version_stage(
+            SecretId=SessionKeys(night.cloud).secret_arn, VersionStage="AWSCURRENT"
+        ),
+        "begin a rotation": lambda night, as_: as_("secretsmanager").rotate_secret(
+            SecretId=SessionKeys(night.cloud).secret_arn
+        ),
+        "change the provider's secret": lambda night, as_: as_("secretsmanager").put_secret_value(
+            SecretId=night.lineage_secret, SecretString="{}"
+        ),
+        "call who makes keys": lambda night, as_: as_("lambda").invoke(
+            FunctionName=night.function("session_key.handler"), Payload=b"{}"
+        ),
+    },
+}
+
+
+@pytest.mark.parametrize("role", ALLOWED)
+def test_role_of_the_night_may_do_its_own_work_and_nothing_else(
+    night: Night, resumed_run: Attempt, auditor: Auditor, role: str
+) -> None:
+    """With a role's real credentials its own work succeeds, and every other thing that is tried is refused by IAM."""
     assert resumed_run
-    (role,) = (role for role in deployed_roles(night.story, NAME) if role.logical_id.startswith("LauncherFunction"))
-    auditor = Auditor(night.story, "auditor-of-the-night")
-    as_role = auditor.clients(role)
-    allowed = answer(lambda: as_role("ecs").list_tasks(cluster=night.cluster))
+    (found,) = (each for each in deployed_roles(night.story, NAME) if each.logical_id.startswith(f"{role}Role"))
+    as_role = auditor.clients(found)
+    ALLOWED[role](night, as_role)
     answers = {
         what: answer(lambda: attempt(night, as_role))  # noqa: B023 - called at once
-        for what, attempt in LAUNCHER_IS_REFUSED.items()
+        for what, attempt in REFUSED[role].items()
     }
-    auditor.leave()
 
-    assert allowed == "allowed"
     assert {what: given for what, given in answers.items() if given != "denied"} == {}
 
 
