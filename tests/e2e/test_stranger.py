@@ -81,6 +81,34 @@ class Stranger:
         """What a job has that GitHub signs a token for; the emulator looks at the claims, not at the signature."""
         return {**self.story.cloud.client_environment(), "AWS_ID_TOKEN": token(subject), **more}
 
+    def output(self, stack_name: str, name: str) -> str:
+        """What a deployed stack says by this name."""
+        cloudformation = self.story.cloud.account.client("cloudformation")
+        (stack,) = cloudformation.describe_stacks(StackName=stack_name)["Stacks"]
+        return next(str(found["OutputValue"]) for found in stack["Outputs"] if found["OutputKey"] == name)
+
+    def role(self, environment: str, beginning: str) -> str:
+        """The name of the deployed role whose logical id begins so."""
+        (name,) = (
+            role.name for role in deployed_roles(self.story, environment) if role.logical_id.startswith(beginning)
+        )
+        return name
+
+    def cdks_role(self, purpose: str) -> str:
+        """The name of a role of CDK's bootstrap stack."""
+        return f"cdk-hnb659fds-{purpose}-role-{self.account}-{self.story.choice.settings.region}"
+
+    @property
+    def uploads_bucket(self) -> str:
+        """Where CDK uploads what stacks need."""
+        return f"cdk-hnb659fds-assets-{self.account}-{self.story.choice.settings.region}"
+
+    def become(self, as_role: Callable[[str], Any], role_name: str) -> object:
+        """Assume a role of the account with the credentials of another one."""
+        return as_role("sts").assume_role(
+            RoleArn=f"arn:aws:iam::{self.account}:role/{role_name}", RoleSessionName="intruder"
+        )
+
     def run(self, environment: str) -> None:
         """Run the project there to a green end, with an analyst's login."""
         code, output = self.make("run", self.analyst.environment, ENV=environment, PROJECT=_PROJECT)
@@ -225,24 +253,22 @@ def test_role_of_pull_requests_has_what_it_uses_and_nothing_else(stranger: Stran
     assert {decision.answer for decision in by_it} == {"Allow"}
     assert unused(role.grants, made) == []
 
+    bucket = stranger.output("dev-dbt", "ArtifactsBucketName")
+    own_file = f"{_PROJECT}/slim-ci/pr_7/a.tar.gz"
     auditor = Auditor(story, "auditor-of-trials")
     try:
         as_role = auditor.clients(role)
-        refused = _refused(stranger, as_role)
-        answers = {what: answer(attempt) for what, attempt in refused.items()}
+        as_role("s3").put_object(Bucket=bucket, Key=own_file, Body=b"")
+        as_role("s3").delete_object(Bucket=bucket, Key=own_file)
+        answers = {what: answer(attempt) for what, attempt in _refused_to_trials(stranger, as_role, bucket).items()}
     finally:
         auditor.leave()
     assert {what: given for what, given in answers.items() if given != "denied"} == {}
 
 
-def _refused(stranger: Stranger, as_role: Callable[[str], Any]) -> Mapping[str, Callable[[], object]]:
-    outputs = {
-        output["OutputKey"]: output["OutputValue"]
-        for output in stranger.story.cloud.account.client("cloudformation").describe_stacks(StackName="dev-dbt")[
-            "Stacks"
-        ][0]["Outputs"]
-    }
-    bucket = outputs["ArtifactsBucketName"]
+def _refused_to_trials(
+    stranger: Stranger, as_role: Callable[[str], Any], bucket: str
+) -> Mapping[str, Callable[[], object]]:
     own_file = f"{_PROJECT}/slim-ci/pr_7/a.tar.gz"
     return {
         "read a record": lambda: as_role("s3").get_object(Bucket=bucket, Key=f"{_PROJECT}/latest.json"),
@@ -262,10 +288,87 @@ def _refused(stranger: Stranger, as_role: Callable[[str], Any]) -> Mapping[str, 
             cluster="any", taskDefinition="dev-dbt-book-sales"
         ),
         "read the warehouse's password": lambda: as_role("glue").get_connection(Name="warehouse"),
-        "become the role that deploys": lambda: as_role("sts").assume_role(
-            RoleArn=f"arn:aws:iam::{stranger.account}:role/dev-dbt-deploy", RoleSessionName="intruder"
+        "become the role that deploys": lambda: stranger.become(as_role, "dev-dbt-deploy"),
+        "become who hands templates to CloudFormation": lambda: stranger.become(as_role, stranger.cdks_role("deploy")),
+        "become who pushes images": lambda: stranger.become(as_role, "dev-dbt-image-publishing"),
+        "become the role of dbt": lambda: stranger.become(as_role, stranger.role("dev", "TaskTaskRole")),
+        "become the role that starts runs of another environment": lambda: stranger.become(
+            as_role, stranger.role("live", "LaunchRole")
         ),
         "push an image": lambda: as_role("ecr").put_image(repositoryName=f"dev/dbt/{_PROJECT}", imageManifest="{}"),
+        "stop a container past the launch role": lambda: as_role("ecs").stop_task(cluster="any", task="0" * 32),
+        "write a specification past the launch role": lambda: as_role("s3").put_object(
+            Bucket=bucket, Key=f"{_PROJECT}/runs/1/spec.json", Body=b"{}"
+        ),
+        "copy a record to where it may write": lambda: as_role("s3").copy_object(
+            Bucket=bucket, Key=own_file, CopySource={"Bucket": bucket, "Key": f"{_PROJECT}/latest.json"}
+        ),
+        "list what it has put": lambda: as_role("s3").list_objects_v2(Bucket=bucket, Prefix=f"{_PROJECT}/slim-ci/"),
+        "put something for all runs": lambda: as_role("s3").put_object(
+            Bucket=bucket, Key="_pages/index.html", Body=b""
+        ),
+        "change who is trusted": lambda: as_role("iam").update_assume_role_policy(RoleName=_ROLE, PolicyDocument="{}"),
+        "call the guard": lambda: as_role("lambda").invoke(
+            FunctionName=stranger.output("dev-dbt", "GuardFunctionName")
+        ),
+        "look at what is deployed": lambda: as_role("cloudformation").describe_stacks(),
+    }
+
+
+def test_role_of_a_pipeline_may_become_who_deploys_and_nothing_else(stranger: Stranger) -> None:
+    """It has no right of its own: with its own credentials it can do nothing but become the roles that it is for."""
+    (role,) = (role for role in deployed_roles(stranger.story, "dev") if role.name == "dev-dbt-deploy")
+    auditor = Auditor(stranger.story, "auditor-of-deployments")
+    try:
+        as_role = auditor.clients(role)
+        for allowed in (stranger.cdks_role("deploy"), stranger.cdks_role("lookup"), "dev-dbt-image-publishing"):
+            stranger.become(as_role, allowed)
+        answers = {what: answer(attempt) for what, attempt in _refused_to_deployments(stranger, as_role).items()}
+    finally:
+        auditor.leave()
+    assert {what: given for what, given in answers.items() if given != "denied"} == {}
+
+
+def _refused_to_deployments(stranger: Stranger, as_role: Callable[[str], Any]) -> Mapping[str, Callable[[], object]]:
+    bucket = stranger.output("dev-dbt", "ArtifactsBucketName")
+    return {
+        "become CloudFormation": lambda: stranger.become(as_role, stranger.cdks_role("cfn-exec")),
+        "become the role that starts runs": lambda: stranger.become(as_role, stranger.role("dev", "LaunchRole")),
+        "become the role of dbt": lambda: stranger.become(as_role, stranger.role("dev", "TaskTaskRole")),
+        "become the role of the guard": lambda: stranger.become(as_role, stranger.role("dev", "GuardFunctionRole")),
+        "become the role of pull requests": lambda: stranger.become(as_role, _ROLE),
+        "become the role that deploys another environment": lambda: stranger.become(as_role, "live-dbt-deploy"),
+        "become who pushes another environment's images": lambda: stranger.become(as_role, "live-dbt-image-publishing"),
+        "become Airflow": lambda: stranger.become(
+            as_role, stranger.story.choice.settings.airflow_role_arn.rpartition("/")[2]
+        ),
+        "deploy past CDK's roles": lambda: as_role("cloudformation").delete_stack(StackName="dev-dbt"),
+        "upload past CDK's roles": lambda: as_role("s3").put_object(
+            Bucket=stranger.uploads_bucket, Key="any.zip", Body=b""
+        ),
+        "push an image past its role": lambda: as_role("ecr").put_image(
+            repositoryName=f"dev/dbt/{_PROJECT}", imageManifest="{}"
+        ),
+        "read a record": lambda: as_role("s3").get_object(Bucket=bucket, Key=f"{_PROJECT}/latest.json"),
+        "change a DAG": lambda: as_role("s3").put_object(
+            Bucket=stranger.story.choice.settings.dags_bucket, Key="dags/another.py", Body=b""
+        ),
+        "start a container": lambda: as_role("ecs").run_task(cluster="any", taskDefinition="dev-dbt-book-sales"),
+        "read the warehouse's password": lambda: as_role("glue").get_connection(Name="warehouse"),
+        "pass a role": lambda: as_role("lambda").create_function(
+            FunctionName="mine",
+            Role=f"arn:aws:iam::{stranger.account}:role/{stranger.role('dev', 'TaskTaskRole')}",
+            Code={"ZipFile": b"code"},
+            Runtime="python3.14",
+            Handler="h.h",
+        ),
+        "make a user": lambda: as_role("iam").create_user(UserName="intruder"),
+        "let another repository in": lambda: as_role("iam").update_assume_role_policy(
+            RoleName="dev-dbt-deploy", PolicyDocument="{}"
+        ),
+        "let another provider in": lambda: as_role("iam").create_open_id_connect_provider(
+            Url="https://example.com", ClientIDList=["any"]
+        ),
     }
 
 
