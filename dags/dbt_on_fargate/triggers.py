@@ -366,10 +366,8 @@ class NodeTrigger(_Trigger):
 
     async def _ending(self, follower: RunFollower, builder: str) -> tuple[str, ...]:
         """Why the task that was to build this node brings nothing more."""
-        is_run_task = builder == self._run_task_id
-        state = follower.run_task_state if is_run_task else follower.node_states.get(builder)
-        if state == "skipped":
-            # As Airflow leaves it when a DAG run is out of time, maybe before it cancels this trigger; itself it never skips.
+        if builder == self._run_task_id and follower.run_task_state == "skipped":
+            # The run task never skips itself. Airflow does so when a DAG run is out of time, maybe before it cancels this trigger.
             return (f"task {builder} was skipped: {_OUT_OF_TIME}, or someone set it by hand",)
         reason = await self._xcom(builder, REASON_XCOM)
         first = f"task {builder} ended before this node was done"

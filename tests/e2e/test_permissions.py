@@ -185,6 +185,22 @@ ALLOWED: dict[str, Attempted] = {
     _OF_AIRFLOW: lambda as_, it: as_("sts").assume_role(RoleArn=it.own_role_arn, RoleSessionName="airflow"),
 }
 
+# Who starts containers is neither what they run as nor who brings their image.
+_BECOMES_ANOTHER: dict[str, Attempted] = {
+    "become the role of the task": lambda as_, it: as_("sts").assume_role(
+        RoleArn=it.task_role_arn, RoleSessionName="intruder"
+    ),
+    "become the role of the ECS agent": lambda as_, it: as_("sts").assume_role(
+        RoleArn=it.execution_role_arn, RoleSessionName="intruder"
+    ),
+    "become who pushes images": lambda as_, it: as_("sts").assume_role(
+        RoleArn=it.publishing_role_arn, RoleSessionName="intruder"
+    ),
+    "become who deploys": lambda as_, it: as_("sts").assume_role(
+        RoleArn=it.deploy_role_arn, RoleSessionName="intruder"
+    ),
+}
+
 REFUSED: dict[str, dict[str, Attempted]] = {
     "TaskTaskRole": {
         "read another project's records": lambda as_, it: as_("s3").get_object(
@@ -482,18 +498,7 @@ REFUSED: dict[str, dict[str, Attempted]] = {
         "write another project's specification": lambda as_, it: as_("s3").put_object(
             Bucket=it.bucket, Key="another/runs/1/spec.json", Body=b"{}"
         ),
-        "become the role of the task": lambda as_, it: as_("sts").assume_role(
-            RoleArn=it.task_role_arn, RoleSessionName="intruder"
-        ),
-        "become the role of the ECS agent": lambda as_, it: as_("sts").assume_role(
-            RoleArn=it.execution_role_arn, RoleSessionName="intruder"
-        ),
-        "become who pushes images": lambda as_, it: as_("sts").assume_role(
-            RoleArn=it.publishing_role_arn, RoleSessionName="intruder"
-        ),
-        "become who deploys": lambda as_, it: as_("sts").assume_role(
-            RoleArn=it.deploy_role_arn, RoleSessionName="intruder"
-        ),
+        **_BECOMES_ANOTHER,
         "publish to another topic": lambda as_, it: as_("sns").publish(TopicArn=it.topic_arn, Message="m"),
         "read the warehouse's password": lambda as_, _: as_("glue").get_connection(Name="warehouse"),
         "read a secret": lambda as_, it: as_("secretsmanager").get_secret_value(SecretId=it.secret_arn),
@@ -658,18 +663,7 @@ REFUSED: dict[str, dict[str, Attempted]] = {
         "read the warehouse's password": lambda as_, _: as_("glue").get_connection(Name="warehouse"),
         "read a secret": lambda as_, it: as_("secretsmanager").get_secret_value(SecretId=it.secret_arn),
         "change a DAG": lambda as_, it: as_("s3").put_object(Bucket=it.dags_bucket, Key="dags/another.py", Body=b""),
-        "become the role of the task": lambda as_, it: as_("sts").assume_role(
-            RoleArn=it.task_role_arn, RoleSessionName="intruder"
-        ),
-        "become the role of the ECS agent": lambda as_, it: as_("sts").assume_role(
-            RoleArn=it.execution_role_arn, RoleSessionName="intruder"
-        ),
-        "become who pushes images": lambda as_, it: as_("sts").assume_role(
-            RoleArn=it.publishing_role_arn, RoleSessionName="intruder"
-        ),
-        "become who deploys": lambda as_, it: as_("sts").assume_role(
-            RoleArn=it.deploy_role_arn, RoleSessionName="intruder"
-        ),
+        **_BECOMES_ANOTHER,
         "push an image": lambda as_, it: as_("ecr").put_image(repositoryName=it.own_repository, imageManifest="{}"),
         "call the guard": lambda as_, it: as_("lambda").invoke(FunctionName=it.function),
         "read a container's log": lambda as_, it: as_("logs").filter_log_events(logGroupName=it.own_log_group),
